@@ -1,0 +1,258 @@
+"""Run a program and wait for it; find and end processes by what they carry in their environment."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from homeport.kernel.errors import Kind, declare
+
+OWNER = "HOMEPORT_OWNER"
+"""Environment variable of every process that Homeport starts: the data directory it belongs to."""
+INSTANCE = "HOMEPORT_INSTANCE"
+"""Environment variable of every process that Homeport starts: what it is, such as an instance's name."""
+
+NOT_INSTALLED = declare(
+    "system.not_installed", Kind.MISSING_PART, "A program that Homeport needs is not on this machine."
+)
+TIMED_OUT = declare("system.timed_out", Kind.FAILED, "A program ran past its time limit.", retry=True)
+PROGRAM_FAILED = declare(
+    "system.program_failed", Kind.FAILED, "A program that Homeport ran ended with an error."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a program ended. ``returncode`` is negative for a signal."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == 0
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    check: bool = True,
+) -> Result:
+    """Run ``argv`` without a shell and wait at most ``timeout`` seconds.
+
+    Raises ``system.not_installed``, ``system.timed_out`` (the process and its group are killed) and,
+    with ``check``, ``system.program_failed`` for a status other than 0. Output is decoded as UTF-8
+    with replacement.
+    """
+    try:
+        child = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as e:
+        if cwd is not None and not cwd.is_dir():
+            raise PROGRAM_FAILED.error(f"cannot run {argv[0]} in {cwd}: no such directory") from e
+        raise NOT_INSTALLED.error(
+            f"cannot run {argv[0]}: it is not installed", hint=f"apt-get install {argv[0]}"
+        ) from e
+    except PermissionError as e:
+        raise PROGRAM_FAILED.error(f"cannot run {argv[0]}: permission denied") from e
+    try:
+        out, err = child.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired as e:
+        kill_group(child.pid)
+        child.communicate()
+        raise TIMED_OUT.error(f"cannot finish {argv[0]}: it ran longer than {timeout:g} s") from e
+    except BaseException:
+        kill_group(child.pid)
+        child.wait()
+        raise
+    result = Result(
+        tuple(argv), child.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+    )
+    if check and not result.ok:
+        tail = tuple((result.stderr or result.stdout).strip().splitlines()[-20:])
+        raise PROGRAM_FAILED.error(
+            f"cannot finish {argv[0]}: it ended with status {result.returncode}", details=tail
+        )
+    return result
+
+
+def spawn_detached(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path
+) -> int:
+    """Start ``argv`` in a session of its own, output appended to a file; returns its pid.
+
+    The process outlives the caller.
+    """
+    with open(output, "ab") as log:
+        child = subprocess.Popen(
+            argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )
+    return child.pid
+
+
+def stream(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    cwd: Path,
+    env: Mapping[str, str],
+    on_output: Callable[[bytes], None],
+    poll: Callable[[], str | None] = lambda: None,
+    user: str | None = None,
+) -> tuple[int, str | None]:
+    """Run ``argv`` and hand its output, both streams as one, to ``on_output`` in chunks as it comes.
+
+    ``poll`` is asked about four times a second; a text it returns stops the program and is returned
+    as the reason. Returns (status, None), or (status, reason) when it was stopped; reason is
+    "timeout" past ``timeout`` seconds. When it ends, nothing of the process's session is left, and
+    nothing that carries its ``HOMEPORT_INSTANCE``.
+    """
+    read_end, write_end = os.pipe()
+    deadline = time.monotonic() + timeout
+    try:
+        child = subprocess.Popen(
+            argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end,
+            start_new_session=True, user=user,
+        )
+    except OSError:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    os.set_blocking(read_end, False)
+    reason: str | None = None
+    try:
+        import select
+
+        poller = select.poll()
+        poller.register(read_end, select.POLLIN)
+        exited_at: float | None = None
+        next_poll = 0.0
+        while True:
+            now = time.monotonic()
+            if now >= next_poll:
+                next_poll = now + 0.25
+                reason = poll()
+            if reason is None and now > deadline:
+                reason = "timeout"
+            if reason is not None:
+                break
+            if poller.poll(50):
+                chunk = b""
+                with contextlib.suppress(BlockingIOError):
+                    chunk = os.read(read_end, 1 << 16)
+                if not chunk:
+                    break
+                on_output(chunk)
+            elif child.poll() is not None:
+                # The program ended; a child of its own may still hold the pipe for a moment.
+                exited_at = exited_at or now
+                if now - exited_at > 0.2:
+                    break
+        if reason is None:
+            try:
+                child.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                reason = "timeout"
+    finally:
+        kill_group(child.pid)
+        child.wait()
+        os.close(read_end)
+        if INSTANCE in env:
+            kill_marked(env[OWNER], env[INSTANCE])
+    return child.returncode, reason
+
+
+def kill_group(pid: int, sig: int = signal.SIGKILL) -> None:
+    """Signal the process group led by ``pid``; silent when it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, sig)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A living process that carries our mark."""
+
+    pid: int
+    parent: int
+    instance: str
+
+
+def marked(owner: str) -> tuple[Marked, ...]:
+    """Processes whose environment says that they belong to this data directory.
+
+    Seen are processes of the same user, or all as root. A process that cleared its environment is
+    not found.
+    """
+    found = []
+    key = f"{OWNER}={owner}".encode()
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry.name}/environ", "rb") as f:
+                environ = f.read().split(b"\0")
+            if key not in environ:
+                continue
+            stat = Path(f"/proc/{entry.name}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if stat[0] in ("Z", "X"):
+            continue
+        prefix = f"{INSTANCE}=".encode()
+        instance = next((v[len(prefix) :].decode() for v in environ if v.startswith(prefix)), "")
+        found.append(Marked(int(entry.name), int(stat[1]), instance))
+    return tuple(found)
+
+
+def kill_marked(owner: str, instance: str, sig: int = signal.SIGKILL) -> int:
+    """Signal every process of one instance; returns how many there were."""
+    pids = [m.pid for m in marked(owner) if m.instance == instance and m.pid != os.getpid()]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, sig)
+    return len(pids)
+
+
+def program(name: str) -> Path | None:
+    """Where a program is on PATH or in the sbin directories, or None."""
+    import shutil
+
+    found = shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+    return Path(found) if found else None
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Resident memory of a process, or None when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
