@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from homeport.kernel.errors import Kind, declare
 
@@ -256,3 +257,16 @@ def resident_bytes(pid: int) -> int | None:
     except (OSError, IndexError, ValueError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def replace(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], user: str | None) -> NoReturn:
+    """Become another program, with this terminal. Raises OSError when it cannot be run."""
+    import pwd
+
+    os.chdir(cwd)
+    if user is not None and os.geteuid() == 0:
+        entry = pwd.getpwnam(user)
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    os.execvpe(argv[0], list(argv), dict(env))

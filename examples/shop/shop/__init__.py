@@ -1,0 +1,1 @@
+"""A small shop: the example that Homeport deploys in its demo, its benchmarks and its tests."""

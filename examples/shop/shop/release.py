@@ -1,0 +1,7 @@
+"""What differs from one release of the shop to the next. The demo changes this file and commits it."""
+
+VERSION = "1"
+LOOK = "harbour"
+"""harbour or sunset."""
+BROKEN = False
+"""A mistake that only shows when the app runs: the health check then answers 500."""

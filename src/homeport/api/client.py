@@ -1,0 +1,190 @@
+"""A typed client of the API over its unix socket. Imports nothing heavy."""
+
+import getpass
+import http.client
+import json
+import secrets
+import socket
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeVar
+
+from homeport.kernel.errors import ErrorType, HomeportError, Kind, declare
+from homeport.system.process import is_alive
+
+UNREACHABLE = declare(
+    "api.unreachable", Kind.UNAVAILABLE, "No Homeport answers in the data directory.", retry=True
+)
+
+Result = TypeVar("Result")
+
+SOCKET = "homeport.sock"
+PATIENCE = 20.0
+"""Seconds a call waits for a control plane that restarts."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("homeport", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self._path))
+        except BaseException:
+            self.sock.close()
+            raise
+
+
+class Client:
+    """Calls of one Homeport. Every call raises HomeportError with the problem that the API told.
+
+    While the supervisor lives, a control plane that does not answer is restarting: calls wait for it,
+    writes are sent again with their idempotency key, streams go on where they broke off.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._path = data_dir / SOCKET
+        try:
+            self._actor = getpass.getuser()
+        except (KeyError, OSError):
+            self._actor = "unknown"
+
+    def get(self, path: str, **query: object) -> Any:
+        return self._call("GET", _with_query(path, query))
+
+    def send(self, method: str, path: str, body: object = None, **query: object) -> Any:
+        """A write. Made once, however often it has to be sent."""
+        return self._call(method, _with_query(path, query), body, key=secrets.token_hex(12))
+
+    def upload(self, path: str, file: IO[bytes]) -> Any:
+        """POST a file's content."""
+
+        def attempt() -> Any:
+            file.seek(0, 2)
+            size = file.tell()
+            file.seek(0)
+            headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
+            return self._exchange("POST", path, file, headers)
+
+        return self._patiently(attempt)
+
+    def stream(self, path: str, **query: object) -> Iterator[tuple[str, Any]]:
+        """Server-sent events as (kind, data), until ``done`` or for ever; goes on where it broke off."""
+        path = _with_query(path, query)
+        last: str | None = None
+        while True:
+            connection, response = self._patiently(partial(self._open_stream, path, last))
+            try:
+                for message in _messages(response):
+                    last = message.id or last
+                    yield message.kind, message.data
+                    if message.kind == "done":
+                        return
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                connection.close()
+
+    def _open_stream(self, path: str, last: str | None) -> tuple[_UnixConnection, http.client.HTTPResponse]:
+        connection = _UnixConnection(self._path, timeout=60)
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise _problem(response.status, response.read())
+        except BaseException:
+            connection.close()
+            raise
+        return connection, response
+
+    def _call(self, method: str, path: str, body: object = None, key: str | None = None) -> Any:
+        headers = {"X-Homeport-Actor": self._actor}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return self._patiently(lambda: self._exchange(method, path, data, headers))
+
+    def _exchange(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
+        connection = _UnixConnection(self._path, timeout=120)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers))
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise _problem(response.status, content)
+        return json.loads(content) if content else None
+
+    def _patiently(self, attempt: Callable[[], Result]) -> Result:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return attempt()
+            except (OSError, http.client.HTTPException) as e:
+                if not self._supervised() or time.monotonic() > until:
+                    raise UNREACHABLE.error(
+                        f"cannot reach Homeport in {self._data_dir}: "
+                        + ("the control plane does not answer" if self._supervised() else "it does not run"),
+                        hint="homeport up starts it; --data-dir or HOMEPORT_HOME says where it lives",
+                    ) from e
+                time.sleep(0.1)  # noqa: TID251 - a client waits in real time
+
+    def _supervised(self) -> bool:
+        try:
+            pid = int((self._data_dir / "supervisor" / "supervisord.pid").read_text())
+        except (OSError, ValueError):
+            return False
+        return is_alive(pid)
+
+
+class _Message(NamedTuple):
+    id: str | None
+    kind: str
+    data: Any
+
+
+def _messages(response: http.client.HTTPResponse) -> Iterator[_Message]:
+    """Server-sent events (HTML standard, 9.2.6), each with its JSON data."""
+    id: str | None = None
+    kind, data = "message", ""
+    while line := response.readline():
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        if not text:
+            if data:
+                yield _Message(id, kind, json.loads(data))
+            kind, data = "message", ""
+        name, _, value = text.partition(":")
+        value = value.removeprefix(" ")
+        if name == "id":
+            id = value
+        elif name == "event":
+            kind = value
+        elif name == "data":
+            data += value
+
+
+def _problem(status: int, content: bytes) -> HomeportError:
+    kind = next((k for k in Kind if k.http_status == status), Kind.FAILED)
+    try:
+        document = json.loads(content)
+        type_ = ErrorType(document["code"], kind, document["title"], document["retry"])
+        return HomeportError(type_, document["detail"], document["hint"], tuple(document["details"]))
+    except (ValueError, KeyError, TypeError):
+        return UNREACHABLE.error(f"cannot understand the control plane: it answered {status}")
+
+
+def _with_query(path: str, query: Mapping[str, object]) -> str:
+    given = {k: v for k, v in query.items() if v is not None}
+    return f"{path}?{urllib.parse.urlencode(given)}" if given else path

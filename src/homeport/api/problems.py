@@ -1,0 +1,81 @@
+"""Errors over HTTP, as RFC 9457 problem documents."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from homeport.api.wire import Problem
+from homeport.kernel.errors import HomeportError, Kind, declare
+
+log = logging.getLogger(__name__)
+
+BAD_REQUEST = declare("api.invalid_request", Kind.INVALID, "A call to the API is malformed.")
+NO_SUCH_PATH = declare("api.not_found", Kind.NOT_FOUND, "The API has no such path or method.")
+BROKEN = declare("api.internal", Kind.FAILED, "The control plane met a fault of its own.")
+
+
+class ProblemResponse(JSONResponse):
+    media_type = "application/problem+json"
+
+
+def problem(error: HomeportError) -> ProblemResponse:
+    body = Problem(
+        type=f"urn:homeport:error:{error.code}",
+        title=error.type.when,
+        status=error.kind.http_status,
+        detail=error.sentence,
+        code=error.code,
+        hint=error.hint,
+        details=list(error.details),
+        retry=error.type.retry,
+    )
+    headers = {"Retry-After": "1"} if error.type.retry else None
+    return ProblemResponse(body.model_dump(), status_code=body.status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the app answered by a problem document."""
+
+    @app.exception_handler(HomeportError)
+    async def on_homeport_error(_: Request, error: HomeportError) -> ProblemResponse:
+        return problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation(_: Request, error: RequestValidationError) -> ProblemResponse:
+        details = [f"at '{'.'.join(str(x) for x in e['loc'])}': {e['msg']}" for e in error.errors()]
+        return problem(BAD_REQUEST.error("cannot take the request", details=details))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> ProblemResponse:
+        what = f"cannot {request.method} {request.url.path}: {error.detail}"
+        type_ = NO_SUCH_PATH if error.status_code in (404, 405) else BAD_REQUEST
+        answer = problem(type_.error(what, hint="GET /v1/openapi.json describes the API"))
+        answer.status_code = error.status_code
+        if error.headers:
+            answer.headers.update(error.headers)
+        return answer
+
+    @app.exception_handler(Exception)
+    async def on_fault(request: Request, error: Exception) -> ProblemResponse:
+        log.error("%s %s", request.method, request.url.path, exc_info=error)
+        return problem(
+            BROKEN.error(
+                f"cannot answer: {type(error).__name__}", hint="see logs/serve.log, and homeport doctor"
+            )
+        )
+
+
+def responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The documented error answers of an operation; 422 always."""
+    return {
+        k.http_status: {
+            "model": Problem,
+            "description": k.name.replace("_", " ").capitalize(),
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for k in (Kind.INVALID, *kinds)
+    }

@@ -1,0 +1,400 @@
+"""The HTTP API under ``/v1``."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
+from fastapi import Path as PathParameter
+
+from homeport.api import problems, services, streams, wire
+from homeport.api.services import Services
+from homeport.kernel.errors import Kind
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
+from homeport.rollout import build as building
+from homeport.rollout import desired
+from homeport.rollout.archive import INVALID as ARCHIVE_INVALID
+from homeport.rollout.archive import TOO_LARGE
+from homeport.rollout.model import Change, ChangeKind
+from homeport.rollout.rollouts import MAX_ARCHIVE, NOTHING_SERVES
+
+App = Annotated[wire.Name, PathParameter(examples=["shop"])]
+Environment = Annotated[wire.Name, PathParameter(examples=["production"])]
+ChangeParameter = Annotated[str, PathParameter(pattern=r"^c-[0-9a-f]{10}$", examples=["c-1f2e3d4c5b"])]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=8,
+        max_length=128,
+        pattern=r"^[A-Za-z0-9_.:-]+$",
+        description="the same key gives the same change, however often it is sent",
+    ),
+]
+Actor = Annotated[
+    str,
+    Header(alias="X-Homeport-Actor", max_length=64, pattern=r"^[A-Za-z0-9_.@-]+$", description="who asks"),
+]
+ENVIRONMENT = "/apps/{app}/environments/{environment}"
+BROKEN = (Kind.FAILED, Kind.UNAVAILABLE)
+
+
+def make(s: Services) -> FastAPI:
+    """The application. Answers only what the rooms below say."""
+    app = FastAPI(
+        title="Homeport",
+        version=s.version,
+        description="Ship, watch, guard and recover web apps on your own machines.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for router in (_reading(s), _changing(s), _streaming(s)):
+        app.include_router(router, prefix="/v1")
+    return app
+
+
+def _reading(s: Services) -> APIRouter:
+    router = APIRouter()
+    state = s.parts.state
+
+    @router.get("/status", responses=problems.responses(*BROKEN), summary="What serves now, as observed")
+    def get_status() -> wire.StatusOut:
+        return s.status()
+
+    @router.get("/doctor", responses=problems.responses(*BROKEN), summary="Look for what is wrong")
+    def get_doctor() -> wire.DoctorOut:
+        findings = s.doctor()
+        return wire.DoctorOut(
+            ok=all(f.ok for f in findings),
+            findings=[wire.FindingOut(name=f.name, ok=f.ok, detail=f.detail, hint=f.hint) for f in findings],
+        )
+
+    @router.get("/apps/{app}", responses=problems.responses(Kind.NOT_FOUND, *BROKEN), summary="One app")
+    def get_app(app: App) -> wire.AppOut:
+        state.require_app(AppName(app))
+        return wire.AppOut(name=app, environments=s.environments(AppName(app)))
+
+    @router.get(ENVIRONMENT, responses=problems.responses(Kind.NOT_FOUND, *BROKEN), summary="One environment")
+    def get_environment(app: App, environment: Environment) -> wire.EnvironmentOut:
+        return s.environment(AppName(app), EnvironmentName(environment))
+
+    @router.get(
+        "/apps/{app}/releases", responses=problems.responses(Kind.NOT_FOUND, *BROKEN), summary="Newest first"
+    )
+    def get_releases(app: App) -> list[wire.ReleaseOut]:
+        state.require_app(AppName(app))
+        return [s.release(r) for r in reversed(state.releases(AppName(app)))]
+
+    @router.get(
+        ENVIRONMENT + "/variables",
+        responses=problems.responses(Kind.NOT_FOUND, *BROKEN),
+        summary="Variables set by hand",
+    )
+    def get_variables(app: App, environment: Environment) -> wire.VariablesOut:
+        found = state.environment(AppName(app), EnvironmentName(environment))
+        return wire.VariablesOut(variables=dict(found.variables))
+
+    @router.get(
+        ENVIRONMENT + "/logs",
+        responses=problems.responses(Kind.NOT_FOUND, *BROKEN),
+        summary="The newest log lines, oldest first",
+    )
+    def get_logs(
+        app: App,
+        environment: Environment,
+        process: Annotated[wire.Name | None, Query()] = None,
+        since: Annotated[str | None, Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+    ) -> list[wire.LogLine]:
+        state.environment(AppName(app), EnvironmentName(environment))
+        names = tuple(
+            i.name
+            for i in state.instances(AppName(app), EnvironmentName(environment))
+            if process is None or i.process == process
+        )
+        return [
+            wire.LogLine(at=at, instance=instance, text=text)
+            for at, instance, text in s.logs.read(names, since=since, limit=limit)
+        ]
+
+    @router.get(
+        ENVIRONMENT + "/exec",
+        responses=problems.responses(Kind.NOT_FOUND, Kind.CONFLICT, *BROKEN),
+        summary="Where and with what an instance of the serving release runs",
+    )
+    def get_exec(
+        app: App, environment: Environment, process: Annotated[wire.Name, Query()] = "web"
+    ) -> wire.ExecOut:
+        return _exec(s, AppName(app), EnvironmentName(environment), process)
+
+    @router.get(
+        "/changes/{change}", responses=problems.responses(Kind.NOT_FOUND, *BROKEN), summary="One change"
+    )
+    def get_change(change: ChangeParameter) -> wire.ChangeOut:
+        return s.change(state.change(ChangeId(change)))
+
+    @router.get("/changes", responses=problems.responses(*BROKEN), summary="The newest changes first")
+    def get_changes(
+        app: Annotated[wire.Name | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> list[wire.ChangeOut]:
+        return [s.change(c) for c in state.changes(AppName(app) if app else None, limit=limit)]
+
+    @router.get("/events", responses=problems.responses(*BROKEN), summary="The newest records, oldest first")
+    def get_events(
+        app: Annotated[wire.Name | None, Query()] = None,
+        after: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> list[wire.EventOut]:
+        records = state.store.records(after=after, app=app, limit=limit, newest=after == 0)
+        return [services.record(r) for r in records]
+
+    return router
+
+
+def _exec(s: Services, app: AppName, environment: EnvironmentName, process: str) -> wire.ExecOut:
+    state = s.parts.state
+    found = state.environment(app, environment)
+    if found.serving is None:
+        raise NOTHING_SERVES.error(
+            f"cannot run a command: nothing serves in {environment} of {app}", hint="homeport deploy"
+        )
+    spec = s.parts.spec(app, found.serving)
+    name = process if spec.process(process) else spec.processes[0].name
+    instance = next(
+        (i for i in state.instances(app, environment) if i.release == found.serving and i.process == name),
+        None,
+    )
+    if instance is None:
+        raise NOTHING_SERVES.error(
+            f"cannot run a command: no instance of {name} is there", hint="homeport ps"
+        )
+    process_ = spec.process(name)
+    assert process_ is not None
+    directory = str(s.parts.release_directory(app, found.serving))
+    variables = state.change(instance.change).variables
+    sees = desired.instance_spec(instance, process_, spec, variables, directory)
+    environment_ = {k: v for k, v in sees.environment if k != "PORT"}
+    return wire.ExecOut(
+        directory=directory, environment=environment_, user=process_.user, release=found.serving
+    )
+
+
+def _changing(s: Services) -> APIRouter:
+    router = APIRouter()
+    rollouts = s.rollouts
+    refused = problems.responses(Kind.NOT_FOUND, Kind.CONFLICT, Kind.MISSING_PART, Kind.NO_SPACE, *BROKEN)
+
+    def made_before(key: str | None, kind: ChangeKind, app: str, environment: str) -> Change | None:
+        if key is None:
+            return None
+        return rollouts.made_by(key, kind, AppName(app), EnvironmentName(environment))
+
+    def id_for(key: str | None) -> ChangeId | None:
+        from homeport.rollout.rollouts import id_for
+
+        return id_for(key) if key is not None else None
+
+    @router.post(
+        "/archives",
+        status_code=201,
+        responses=problems.responses(Kind.NO_SPACE, *BROKEN),
+        summary="Upload a source archive (an uncompressed tar, as git archive gives)",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def post_archive(request: Request) -> wire.ArchiveReceived:
+        return await _receive(s, request)
+
+    @router.post(ENVIRONMENT + "/deploys", status_code=202, responses=refused, summary="Deploy an archive")
+    def post_deploy(
+        app: App,
+        environment: Environment,
+        wanted: wire.DeployRequest,
+        key: Key = None,
+        actor: Actor = "api",
+    ) -> wire.ChangeOut:
+        change = made_before(key, ChangeKind.DEPLOY, app, environment) or rollouts.deploy(
+            AppName(app),
+            EnvironmentName(environment),
+            archive_digest=wanted.archive,
+            commit=wanted.commit,
+            subject=wanted.subject,
+            dirty=wanted.dirty,
+            replace_running=wanted.replace,
+            actor=actor,
+            id=id_for(key),
+        )
+        return s.change(change)
+
+    @router.post(
+        ENVIRONMENT + "/rollbacks", status_code=202, responses=refused, summary="Go back to a release"
+    )
+    def post_rollback(
+        app: App,
+        environment: Environment,
+        wanted: Annotated[wire.RollbackRequest, Body()],
+        key: Key = None,
+        actor: Actor = "api",
+    ) -> wire.ChangeOut:
+        change = made_before(key, ChangeKind.ROLLBACK, app, environment) or rollouts.rollback(
+            AppName(app),
+            EnvironmentName(environment),
+            release=ReleaseId(wanted.release) if wanted.release else None,
+            replace_running=wanted.replace,
+            actor=actor,
+            id=id_for(key),
+        )
+        return s.change(change)
+
+    @router.post(ENVIRONMENT + "/scalings", status_code=202, responses=refused, summary="Run more or fewer")
+    def post_scaling(
+        app: App,
+        environment: Environment,
+        wanted: wire.ScaleRequest,
+        key: Key = None,
+        actor: Actor = "api",
+    ) -> wire.ChangeOut:
+        change = made_before(key, ChangeKind.SCALE, app, environment) or rollouts.scale(
+            AppName(app),
+            EnvironmentName(environment),
+            processes=wanted.processes,
+            actor=actor,
+            id=id_for(key),
+        )
+        return s.change(change)
+
+    @router.post(
+        ENVIRONMENT + "/restarts", status_code=202, responses=refused, summary="Replace every instance"
+    )
+    def post_restart(
+        app: App,
+        environment: Environment,
+        wanted: Annotated[wire.RestartRequest, Body()],
+        key: Key = None,
+        actor: Actor = "api",
+    ) -> wire.ChangeOut:
+        change = made_before(key, ChangeKind.RESTART, app, environment) or rollouts.restart(
+            AppName(app), EnvironmentName(environment), actor=actor, id=id_for(key)
+        )
+        return s.change(change)
+
+    @router.post(
+        "/changes/{change}/abort",
+        status_code=202,
+        responses=problems.responses(Kind.NOT_FOUND, *BROKEN),
+        summary="Ask for a change to be taken back; nothing when it was promoted",
+    )
+    def post_abort(change: ChangeParameter) -> wire.ChangeOut:
+        return s.change(rollouts.abort(ChangeId(change)))
+
+    @router.patch(
+        ENVIRONMENT + "/variables", responses=refused, summary="Set and remove variables; restarts nothing"
+    )
+    def patch_variables(
+        app: App, environment: Environment, wanted: wire.VariablesRequest, actor: Actor = "api"
+    ) -> wire.VariablesOut:
+        changed = rollouts.set_variables(
+            AppName(app),
+            EnvironmentName(environment),
+            set_=wanted.set,
+            unset=tuple(wanted.unset),
+            actor=actor,
+        )
+        return wire.VariablesOut(variables=dict(changed.variables))
+
+    @router.delete("/apps/{app}", responses=refused, summary="Take an app away, with all its releases")
+    def delete_app(
+        app: App,
+        confirm: Annotated[str, Query(max_length=100, description="the app's name, once more")],
+        actor: Actor = "api",
+    ) -> wire.Destroyed:
+        instances, releases = rollouts.destroy(AppName(app), confirm=confirm, actor=actor)
+        return wire.Destroyed(app=app, instances=instances, releases=releases)
+
+    return router
+
+
+async def _receive(s: Services, request: Request) -> wire.ArchiveReceived:
+    """Stream the body to disk; named by its digest, so a second upload of the same is the same."""
+    directory: Path = s.parts.data_dir / "archives"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    building.check_room(s.parts.data_dir, int(request.headers.get("content-length") or 0))
+    digest = hashlib.sha256()
+    size = 0
+    fd, name = tempfile.mkstemp(dir=directory, prefix="upload.")
+    try:
+        with os.fdopen(fd, "wb") as f:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_ARCHIVE:
+                    raise TOO_LARGE.error("cannot take the archive: it is larger than 2 GB")
+                digest.update(chunk)
+                f.write(chunk)
+        if size == 0:
+            raise ARCHIVE_INVALID.error("cannot take the archive: it is empty")
+        os.replace(name, s.parts.archive(digest.hexdigest()))
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return wire.ArchiveReceived(digest=digest.hexdigest(), size=size)
+
+
+def _streaming(s: Services) -> APIRouter:
+    router = APIRouter()
+    state = s.parts.state
+    stream: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}
+    }
+
+    @router.get(
+        "/events/stream",
+        response_class=streams.EventStream,
+        responses=stream | problems.responses(*BROKEN),
+        summary="Records as they are appended",
+    )
+    async def get_event_stream(
+        app: Annotated[wire.Name | None, Query()] = None,
+        after: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
+        last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,15}$")] = None,
+    ) -> streams.EventStream:
+        if after is None:
+            newest = state.store.records(newest=True, limit=1)
+            after = int(last) if last else (newest[0].seq if newest else 0)
+        return streams.EventStream(streams.journal(s, after, app))
+
+    @router.get(
+        "/changes/{change}/stream",
+        response_class=streams.EventStream,
+        responses=stream | problems.responses(Kind.NOT_FOUND, *BROKEN),
+        summary="A change's records and build output as they come; ends with it",
+    )
+    async def get_change_stream(
+        change: ChangeParameter,
+        last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,15}\.\d{1,15}$")] = None,
+    ) -> streams.EventStream:
+        state.change(ChangeId(change))
+        after, offset = (int(x) for x in (last or "0.0").split("."))
+        return streams.EventStream(streams.change(s, ChangeId(change), after, offset))
+
+    @router.get(
+        ENVIRONMENT + "/logs/stream",
+        response_class=streams.EventStream,
+        responses=stream | problems.responses(Kind.NOT_FOUND, *BROKEN),
+        summary="Log lines as they come",
+    )
+    def get_log_stream(
+        app: App, environment: Environment, process: Annotated[wire.Name | None, Query()] = None
+    ) -> streams.EventStream:
+        state.environment(AppName(app), EnvironmentName(environment))
+        return streams.EventStream(streams.logs(s, InstanceName(f"{app}.{environment}."), process))
+
+    return router

@@ -1,0 +1,200 @@
+"""What the API needs of the rooms below, handed in by ``main``; views put together from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from homeport.api import wire
+from homeport.journal.model import Record
+from homeport.kernel.errors import HomeportError
+from homeport.kernel.ids import AppName, EnvironmentName
+from homeport.rollout import status
+from homeport.rollout.model import Change, Environment, Release, ReleaseState
+from homeport.rollout.parts import Parts
+from homeport.rollout.rollouts import Rollouts
+from homeport.runtime.port import LogReader
+from homeport.system.process import resident_bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What ``homeport doctor`` looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@dataclass
+class Services:
+    parts: Parts
+    rollouts: Rollouts
+    logs: LogReader
+    version: str
+    started_at: datetime
+    doctor: Callable[[], list[Finding]]
+    pid: int
+
+    # Views
+
+    def change(self, change: Change) -> wire.ChangeOut:
+        failure = change.failure
+        return wire.ChangeOut(
+            id=change.id,
+            kind=change.kind.value,
+            app=change.app,
+            environment=change.environment,
+            release=change.goal.release,
+            done=change.done,
+            failure=wire.FailureOut.model_validate(failure.to_json()) if failure else None,
+            result=wire.ChangeResult.model_validate(change.result) if change.result else None,
+            actor=change.actor,
+            started_at=change.started_at,
+            finished_at=change.finished_at,
+        )
+
+    def release(self, release: Release) -> wire.ReleaseOut:
+        environments = self.parts.state.environments(release.app)
+        started = {i.environment for i in self.parts.state.instances(release.app) if i.release == release.id}
+        serving = [e.name for e in environments if e.serving == release.id]
+        return wire.ReleaseOut(
+            id=release.id,
+            commit=release.commit,
+            subject=release.subject,
+            dirty=release.dirty,
+            state=release.state.value,
+            size=release.size,
+            build_seconds=round(release.build_seconds, 3) if release.build_seconds is not None else None,
+            created_at=release.created_at,
+            serving=list(serving),
+            warm=sorted(started - set(serving)),
+        )
+
+    def environments(self, app: AppName | None = None) -> list[wire.EnvironmentOut]:
+        """Every environment as observed: the supervisor and the edge are each asked once."""
+        parts = self.parts
+        statuses = servers = None
+        try:
+            statuses = {s.name: s for s in parts.runtime.observe()}
+        except HomeportError:
+            pass
+        try:
+            servers = {s.name: s for s in parts.edge.observe()}
+        except HomeportError:
+            pass
+        views = []
+        for environment in parts.state.environments(app):
+            serving = environment.serving
+            view = status.view(
+                environment,
+                parts.spec(environment.app, serving) if serving else None,
+                parts.state.instances(environment.app, environment.name),
+                statuses,
+                servers,
+            )
+            views.append(self._environment(environment, view))
+        return views
+
+    def environment(self, app: AppName, name: EnvironmentName) -> wire.EnvironmentOut:
+        self.parts.state.environment(app, name)
+        return next(e for e in self.environments(app) if e.name == name)
+
+    def _environment(self, environment: Environment, view: status.EnvironmentView) -> wire.EnvironmentOut:
+        state = self.parts.state
+        release = state.release(environment.app, environment.serving) if environment.serving else None
+        changes = [c for c in state.changes(environment.app) if c.environment == environment.name]
+        changes.sort(key=lambda c: (not c.done, c.started_at))
+        return wire.EnvironmentOut(
+            app=environment.app,
+            name=environment.name,
+            health=view.health,
+            serving=environment.serving,
+            releases=list(view.releases),
+            commit=release.commit if release else None,
+            subject=release.subject if release else None,
+            processes=[
+                wire.ProcessOut(name=p.name, routed=p.routed, wanted=p.wanted, serving=p.serving)
+                for p in view.processes
+            ],
+            instances=[_instance(v) for v in view.instances],
+            routes=list(view.routes),
+            urls=[self._url(r) for r in view.routes],
+            rollback_target=self._rollback_target(environment),
+            change=self.change(changes[-1]) if changes else None,
+            edge_answers=view.edge_answers,
+        )
+
+    def _url(self, route: str) -> str:
+        host, _, path = route.partition("/")
+        bind = self.parts.http
+        if host == "*":
+            host = "127.0.0.1" if bind.address in ("0.0.0.0", "::", "*") else bind.address
+        return f"http://{host}{'' if bind.port == 80 else f':{bind.port}'}/{path}"
+
+    def _rollback_target(self, environment: Environment) -> str | None:
+        state = self.parts.state
+        ready = {r.id for r in state.releases(environment.app) if r.state is ReleaseState.READY}
+        history = state.deployments(environment.app, environment.name)
+        return next((r for r, _, well in history if well and r != environment.serving and r in ready), None)
+
+    def status(self) -> wire.StatusOut:
+        parts = self.parts
+        environments = self.environments()
+        apps = [
+            wire.AppOut(name=app, environments=[e for e in environments if e.app == app])
+            for app in parts.state.apps()
+        ]
+        return wire.StatusOut(
+            version=self.version,
+            data_dir=str(parts.data_dir),
+            http=f"{parts.http.address}:{parts.http.port}",
+            https=f"{parts.https.address}:{parts.https.port}" if parts.https else None,
+            uptime=round((parts.clock.now() - self.started_at).total_seconds(), 1),
+            memory=resident_bytes(self.pid) or 0,
+            edge="up" if _answers(parts.edge.observe) else "down",
+            supervisor="up" if _answers(parts.runtime.observe) else "down",
+            apps=apps,
+        )
+
+
+def _answers(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except HomeportError:
+        return False
+    return True
+
+
+def _instance(view: status.InstanceView) -> wire.InstanceOut:
+    i = view.instance
+    return wire.InstanceOut(
+        name=i.name,
+        process=i.process,
+        release=i.release,
+        port=i.port,
+        state=view.state,
+        pid=view.pid,
+        since=round(view.since, 1),
+        exit=view.exit,
+        healthy=view.healthy,
+        weight=view.weight,
+        share=round(view.share, 3),
+        sessions=view.sessions,
+        retire_at=i.retire_at,
+        memory=resident_bytes(view.pid) if view.pid else None,
+    )
+
+
+def record(r: Record) -> wire.EventOut:
+    return wire.EventOut(
+        seq=r.seq,
+        at=r.at,
+        kind=r.kind,
+        app=r.app,
+        environment=r.environment,
+        change=r.change,
+        actor=r.actor,
+        data=r.data,
+        hash=r.hash,
+    )

@@ -1,0 +1,123 @@
+"""Server-sent events: the journal, a change with its build output, logs."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import StreamingResponse
+
+from homeport.api.services import Services, record
+from homeport.kernel.ids import AppName, ChangeId, InstanceName, ReleaseId
+
+LOOK_EVERY = 0.025
+"""Seconds between two looks at whether the journal grew."""
+SAY_SOMETHING = 15.0
+"""Seconds of silence after which a comment keeps the connection alive."""
+CHUNK = 1 << 16
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
+    def __init__(self, content: Any) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
+def message(kind: str, data: Any, id: str | None = None) -> str:
+    lines = [f"event: {kind}", f"data: {json.dumps(data, separators=(',', ':'))}"]
+    if id is not None:
+        lines.insert(0, f"id: {id}")
+    return "\n".join(lines) + "\n\n"
+
+
+async def journal(services: Services, after: int, app: str | None) -> AsyncIterator[str]:
+    """Every record after ``after``, for ever."""
+    store = services.parts.state.store
+    yield ": here\n\n"
+    seen = -1
+    quiet = 0.0
+    while True:
+        if store.version != seen:
+            seen = store.version
+            for r in await asyncio.to_thread(store.records, after=after, app=app):
+                after = r.seq
+                yield message(r.kind, record(r).model_dump(mode="json"), str(r.seq))
+                quiet = 0.0
+                seen = -1
+        await asyncio.sleep(LOOK_EVERY)
+        quiet += LOOK_EVERY
+        if quiet > SAY_SOMETHING:
+            quiet = 0.0
+            yield ": still here\n\n"
+
+
+async def change(services: Services, id: ChangeId, after: int, offset: int) -> AsyncIterator[str]:
+    """A change's records and build output as they come; ends with ``done`` and the change.
+
+    The id of a message is ``<seq>.<offset>``: given back as Last-Event-ID, nothing is told twice.
+    """
+    parts = services.parts
+    store = parts.state.store
+    found = parts.state.change(id)
+    log = _build_log(services, found.app, found.goal.release, id)
+    yield ": here\n\n"
+    seen = -1
+    quiet = 0.0
+    while True:
+        current = store.version
+        text, offset = await asyncio.to_thread(_read_from, log, offset) if log else ("", offset)
+        if text:
+            yield message("output", {"text": text}, f"{after}.{offset}")
+            quiet = 0.0
+        if current != seen:
+            seen = current
+            for r in await asyncio.to_thread(store.records, after=after, change=id):
+                after = r.seq
+                yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
+                quiet = 0.0
+            found = await asyncio.to_thread(parts.state.change, id)
+            if found.done:
+                yield message("done", services.change(found).model_dump(mode="json"), f"{after}.{offset}")
+                return
+        await asyncio.sleep(LOOK_EVERY)
+        quiet += LOOK_EVERY
+        if quiet > SAY_SOMETHING:
+            quiet = 0.0
+            yield ": still here\n\n"
+
+
+def _build_log(services: Services, app: AppName, release: ReleaseId, id: ChangeId) -> Path | None:
+    """The log of the build that this change made; None when it reused a release."""
+    made = services.parts.state.release(app, release)
+    return services.parts.build_log(app, release) if made.change == id else None
+
+
+def _read_from(path: Path, offset: int) -> tuple[str, int]:
+    try:
+        with open(path, "rb") as f:
+            f.seek(offset)
+            data = f.read(CHUNK)
+    except OSError:
+        return "", offset
+    return data.decode("utf-8", "replace"), offset + len(data)
+
+
+def logs(services: Services, prefix: str, process: str | None) -> Iterator[str]:
+    """New log lines of an environment's instances, for ever."""
+    yield ": here\n\n"
+    quiet = 0
+    for line in services.logs.follow(prefix):
+        if line is None:
+            quiet += 1
+            if quiet % 50 == 0:
+                yield ": still here\n\n"
+            continue
+        at, instance, text = line
+        if process is None or _process(instance) == process:
+            yield message("line", {"at": at, "instance": instance, "text": text})
+
+
+def _process(instance: InstanceName) -> str:
+    return instance.split(".")[3]

@@ -1,0 +1,222 @@
+"""What goes over the wire: requests and answers of ``/v1``."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z])$")]
+ReleaseName = Annotated[str, StringConstraints(pattern=r"^r[1-9][0-9]{0,8}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(max_length=65536)]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it, with Homeport's code, hint and details."""
+
+    type: str = Field(examples=["urn:homeport:error:rollout.busy"])
+    title: str = Field(examples=["Another change of this environment runs."])
+    status: int = Field(examples=[409])
+    detail: str = Field(examples=["cannot start: deploy c-1f… of shop to r7 runs in production"])
+    code: str = Field(examples=["rollout.busy"])
+    hint: str = Field(examples=["wait for it, or take over with --replace"])
+    details: list[str] = []
+    retry: bool = False
+
+
+class ArchiveReceived(Wire):
+    digest: str = Field(description="SHA-256 of the archive: its name in a deploy")
+    size: int
+
+
+class DeployRequest(Wire):
+    archive: Digest
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] = Field(examples=["1f2e3d4c5b6a"])
+    subject: Annotated[str, StringConstraints(max_length=500)] = Field(
+        "", description="first line of the commit's message"
+    )
+    dirty: bool = False
+    replace: bool = Field(False, description="take over from a change that runs")
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"archive": "0" * 64, "commit": "1f2e3d4c5b6a", "subject": "Sell hats too"}]
+        },
+    )
+
+
+class RollbackRequest(Wire):
+    release: ReleaseName | None = Field(None, description="without it: the release that last served well")
+    replace: bool = False
+
+
+class ScaleRequest(Wire):
+    processes: dict[Name, Annotated[int, Field(ge=0, le=100)]] = Field(min_length=1, examples=[{"web": 3}])
+
+
+class RestartRequest(Wire):
+    pass
+
+
+class VariablesRequest(Wire):
+    set: dict[Annotated[str, StringConstraints(max_length=128)], Text] = {}
+    unset: list[Annotated[str, StringConstraints(max_length=128)]] = []
+
+
+class DestroyRequest(Wire):
+    confirm: Annotated[str, StringConstraints(max_length=100)] = Field(
+        description="the app's name, once more"
+    )
+
+
+class FailureOut(Wire):
+    code: str
+    sentence: str
+    hint: str
+    lines: list[str]
+
+
+class ChangeResult(Wire):
+    verdict: Literal["promoted", "rolled back"]
+    release: str
+    serving: str | None
+    seconds: float
+
+
+class ChangeOut(Wire):
+    id: str = Field(examples=["c-1f2e3d4c5b"])
+    kind: Literal["deploy", "rollback", "scale", "restart", "heal"]
+    app: str
+    environment: str
+    release: str
+    done: bool
+    failure: FailureOut | None
+    result: ChangeResult | None
+    actor: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class ReleaseOut(Wire):
+    id: str
+    commit: str
+    subject: str
+    dirty: bool
+    state: Literal["building", "ready", "failed", "pruned"]
+    size: int | None = Field(description="bytes on disk")
+    build_seconds: float | None
+    created_at: datetime
+    serving: list[str] = Field(description="environments that it serves")
+    warm: list[str] = Field(description="environments where it is still started")
+
+
+class InstanceOut(Wire):
+    name: str
+    process: str
+    release: str
+    port: int | None
+    state: str
+    pid: int | None
+    since: float = Field(description="seconds in this state")
+    exit: str
+    healthy: bool | None = Field(description="by the edge's checks; null for a worker")
+    weight: int | None
+    share: float = Field(description="of new requests, 0 to 1")
+    sessions: int
+    retire_at: datetime | None
+    memory: int | None = Field(description="resident bytes of its main process")
+
+
+class ProcessOut(Wire):
+    name: str
+    routed: bool
+    wanted: int
+    serving: int
+
+
+class EnvironmentOut(Wire):
+    app: str
+    name: str
+    health: Literal["up", "degraded", "down", "empty"]
+    serving: str | None = Field(description="the release last promoted")
+    releases: list[str] = Field(description="releases that get traffic now, as the edge reports it")
+    commit: str | None
+    subject: str | None
+    processes: list[ProcessOut]
+    instances: list[InstanceOut]
+    routes: list[str]
+    urls: list[str]
+    rollback_target: str | None
+    change: ChangeOut | None = Field(description="the change that runs, or else the last one")
+    edge_answers: bool
+
+
+class AppOut(Wire):
+    name: str
+    environments: list[EnvironmentOut]
+
+
+class StatusOut(Wire):
+    version: str
+    data_dir: str
+    http: str
+    https: str | None
+    uptime: float = Field(description="seconds the control plane is up")
+    memory: int = Field(description="resident bytes of the control plane")
+    edge: Literal["up", "down"]
+    supervisor: Literal["up", "down"]
+    apps: list[AppOut]
+
+
+class VariablesOut(Wire):
+    variables: dict[str, str]
+
+
+class LogLine(Wire):
+    at: str
+    instance: str
+    text: str
+
+
+class ExecOut(Wire):
+    """Where and with what an instance of the serving release runs."""
+
+    directory: str
+    environment: dict[str, str]
+    user: str | None
+    release: str
+
+
+class EventOut(Wire):
+    seq: int
+    at: datetime
+    kind: str
+    app: str | None
+    environment: str | None
+    change: str | None
+    actor: str
+    data: dict[str, Any]
+    hash: str
+
+
+class FindingOut(Wire):
+    name: str
+    ok: bool
+    detail: str
+    hint: str
+
+
+class DoctorOut(Wire):
+    ok: bool
+    findings: list[FindingOut]
+
+
+class Destroyed(Wire):
+    app: str
+    instances: int
+    releases: int

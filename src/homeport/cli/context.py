@@ -1,0 +1,76 @@
+"""What every command knows: where Homeport lives, which app and environment are meant."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from homeport.api.client import Client
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import Kind, declare
+from homeport.spec.parse import parse
+
+NO_APP = declare("cli.no_app", Kind.INVALID, "A command cannot tell which app is meant.")
+
+SPEC = "homeport.toml"
+
+
+@dataclass
+class Session:
+    """Made by ``main`` from the process environment, completed by the global options."""
+
+    data_dir: Path
+    clock: Clock
+    directory: Path
+    """Where the command was called."""
+    variables: dict[str, str]
+    """The caller's environment, for ``exec``."""
+    lifecycle: Any
+    """``homeport.main.lifecycle``'s functions, handed down: the CLI does not reach up for them."""
+    json: bool = False
+    app_option: str | None = None
+    environment: str = "production"
+    _client: Client | None = field(default=None, repr=False)
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            self._client = Client(self.data_dir)
+        return self._client
+
+    def project(self) -> Path | None:
+        """The nearest directory, from here upwards, that holds a homeport.toml."""
+        for directory in (self.directory, *self.directory.parents):
+            if (directory / SPEC).is_file():
+                return directory
+        return None
+
+    @property
+    def app(self) -> str:
+        """The app meant: ``--app``, else the one whose repository this is. Raises ``cli.no_app``."""
+        if self.app_option is not None:
+            return self.app_option
+        project = self.project()
+        if project is None:
+            raise NO_APP.error(
+                f"cannot tell which app is meant: no {SPEC} in {self.directory} or above",
+                hint="go to the app's repository, or name it with --app; homeport init starts a new one",
+            )
+        return parse((project / SPEC).read_text("utf-8", "replace"), path=str(project / SPEC)).app
+
+    def path(self, rest: str = "") -> str:
+        """The API path of the app's environment."""
+        return f"/v1/apps/{self.app}/environments/{self.environment}{rest}"
+
+    def show(self, data: Any, people: Callable[[Any], None]) -> None:
+        """Print data: as one JSON document with ``--json``, else for people."""
+        if self.json:
+            click.echo(json.dumps(data, indent=2))
+        else:
+            people(data)
+
+
+pass_session = click.make_pass_decorator(Session)

@@ -1,0 +1,113 @@
+"""Commands that change what runs."""
+
+from typing import IO
+
+import click
+
+from homeport.cli import progress, screen, source
+from homeport.cli.context import SPEC, Session, pass_session
+from homeport.kernel.errors import Kind, declare
+from homeport.spec.parse import parse
+
+NO_SPEC_HERE = declare("cli.no_spec", Kind.INVALID, "There is no homeport.toml here or above.")
+BAD_SCALE = declare("cli.bad_scale", Kind.INVALID, "An argument of homeport scale is not process=number.")
+
+
+@click.command()
+@click.argument("commit", required=False)
+@click.option(
+    "--dirty", is_flag=True, help="Ship the working tree as it lies there, uncommitted changes too."
+)
+@click.option("--replace", is_flag=True, help="Take over from a change that runs.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
+@pass_session
+def deploy(session: Session, commit: str | None, dirty: bool, replace: bool, quiet: bool) -> None:
+    """Ship COMMIT (the current one by default) and wait for the verdict.
+
+    Exit status 0: the release serves. 7: it was not kept, what served before serves on.
+    """
+    project = session.project()
+    if project is None:
+        raise NO_SPEC_HERE.error(
+            f"cannot deploy: there is no {SPEC} in {session.directory} or above",
+            hint="homeport init writes one",
+        )
+    if dirty and commit is not None:
+        raise click.UsageError("--dirty ships the working tree: it goes with no COMMIT")
+    app = session.app_option or parse((project / SPEC).read_text("utf-8", "replace"), path=SPEC).app
+    what = source.read(project, commit, dirty=dirty)
+    if what.changed and not dirty and commit is None and not quiet:
+        screen.note(f"{what.changed} uncommitted change(s) are not shipped; --dirty ships them")
+    with what.tar as tar:
+        archive = _upload(session, tar)
+    change = session.client.send(
+        "POST",
+        f"/v1/apps/{app}/environments/{session.environment}/deploys",
+        {
+            "archive": archive,
+            "commit": what.commit,
+            "subject": what.subject,
+            "dirty": what.dirty,
+            "replace": replace,
+        },
+    )
+    progress.follow(session, change, quiet=quiet)
+
+
+def _upload(session: Session, tar: IO[bytes]) -> str:
+    digest: str = session.client.upload("/v1/archives", tar)["digest"]
+    return digest
+
+
+@click.command()
+@click.argument("release", required=False)
+@click.option("--replace", is_flag=True, help="Take over from a change that runs.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
+@pass_session
+def rollback(session: Session, release: str | None, replace: bool, quiet: bool) -> None:
+    """Go back to RELEASE, such as r3; without it to the one that last served well."""
+    change = session.client.send("POST", session.path("/rollbacks"), {"release": release, "replace": replace})
+    progress.follow(session, change, quiet=quiet)
+
+
+@click.command()
+@click.argument("counts", nargs=-1, required=True, metavar="PROCESS=NUMBER...")
+@pass_session
+def scale(session: Session, counts: tuple[str, ...]) -> None:
+    """Run another number of instances, such as web=3. It holds for later deploys too."""
+    processes = {}
+    for count in counts:
+        name, _, number = count.partition("=")
+        if not name or not number.isdigit():
+            raise BAD_SCALE.error(f"cannot read {count!r}", hint="write process=number, such as web=3")
+        processes[name] = int(number)
+    progress.follow(session, session.client.send("POST", session.path("/scalings"), {"processes": processes}))
+
+
+@click.command()
+@pass_session
+def restart(session: Session) -> None:
+    """Replace every instance by a new one of the same release, without a dropped request."""
+    progress.follow(session, session.client.send("POST", session.path("/restarts"), {}))
+
+
+@click.command()
+@click.argument("app")
+@click.option("--yes", "confirmed", metavar="APP", help="The app's name once more, instead of being asked.")
+@pass_session
+def destroy(session: Session, app: str, confirmed: str | None) -> None:
+    """Take APP away: its instances, releases, settings and routes. Its events stay."""
+    found = session.client.get(f"/v1/apps/{app}")
+    if confirmed is None:
+        if not screen.is_terminal():
+            raise click.UsageError(
+                f"this asks for the app's name: give --yes {app} where there is no terminal"
+            )
+        running = sum(len(e["instances"]) for e in found["environments"])
+        click.echo(f"This stops {running} instance(s) of {screen.bold(app)} and removes all its releases.")
+        confirmed = click.prompt("Type the app's name to go on", default="", show_default=False)
+    gone = session.client.send("DELETE", f"/v1/apps/{app}", confirm=confirmed)
+    session.show(
+        gone,
+        lambda g: click.echo(f"{app} is gone: {g['instances']} instance(s), {g['releases']} release(s)"),
+    )

@@ -1,0 +1,143 @@
+"""The tables of ``state.db``. Times are ISO 8601 UTC text with microseconds; they sort as text."""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("app", String),
+    Column("environment", String),
+    Column("change", String),
+    Column("actor", String, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("hash", String, nullable=False),
+    Index("ix_events_change", "change", "seq"),
+    Index("ix_events_app", "app", "seq"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("goal", JSON, nullable=False),
+    Column("failure", JSON),
+    Column("cancelled", Boolean, nullable=False, server_default=text("0")),
+    Column("result", JSON),
+    Column("actor", String, nullable=False),
+    Column("started_at", String, nullable=False),
+    Column("finished_at", String),
+    # One change at a time moves an environment.
+    Index(
+        "uq_changes_running",
+        "app",
+        "environment",
+        unique=True,
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    Index("ix_changes_app", "app", "environment", "started_at"),
+)
+
+apps = Table(
+    "apps",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("last_release", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", String, nullable=False),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("serving", String),
+    Column("routing", String),
+    Column("variables", JSON, nullable=False),
+    Column("scale", JSON, nullable=False),
+    Column("created_at", String, nullable=False),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("commit", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("dirty", Boolean, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("spec", String, nullable=False),
+    Column("size", Integer),
+    Column("build_seconds", Float),
+    Column("created_at", String, nullable=False),
+    Column("change", String),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+    UniqueConstraint("app", "number"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False),
+    Column("release", String, nullable=False),
+    Column("variables", JSON, nullable=False),
+    Column("well", Boolean, nullable=False),
+    Column("promoted_at", String, nullable=False),
+    Column("change", String, nullable=False, unique=True),
+    Index("ix_deployments_environment", "app", "environment", "seq"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False),
+    Column("release", String, nullable=False),
+    Column("process", String, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("port", Integer, unique=True),
+    Column("config", String, nullable=False),
+    Column("change", String, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("retire_at", String),
+    Column("drain_until", String),
+    Index("ix_instances_environment", "app", "environment"),
+)

@@ -1,0 +1,216 @@
+"""Start and stop a whole Homeport: supervisord with the log daemon, HAProxy and the control plane."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from homeport.api.client import SOCKET, Client
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.main import settings
+from homeport.main.settings import Settings
+from homeport.system import files, process
+from homeport.system.clock import RealClock
+
+ALREADY = declare(
+    "main.already_running", Kind.CONFLICT, "A Homeport with other addresses runs in the data directory."
+)
+NOT_RUNNING = declare("main.not_running", Kind.NOT_FOUND, "No Homeport runs in the data directory.")
+DID_NOT_START = declare("main.did_not_start", Kind.FAILED, "Homeport was started but does not answer.")
+
+START_TIMEOUT = 30.0
+EDGE, SERVE, LOGD = "haproxy", "serve", "logd"
+
+
+def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
+    """Start Homeport in ``data_dir`` and wait until it answers; nothing when it runs."""
+    clock = RealClock()
+    settings.claim(data_dir)
+    with files.lock(data_dir / "up.lock", what="start Homeport"):
+        wanted = _settings(data_dir, http, https)
+        running = supervisor_pid(data_dir)
+        if running is not None:
+            stored = settings.load(data_dir)
+            if (http or https) and stored != wanted:
+                raise ALREADY.error(
+                    f"cannot start: Homeport runs in {data_dir} on other addresses",
+                    hint="homeport down first",
+                )
+            _await_answer(data_dir, clock)
+            return _report(data_dir, wanted, "runs already")
+        prepare(data_dir, wanted, nodaemon=True)
+        argv = _supervisord(data_dir)
+        process.spawn_detached(
+            argv, env=dict(os.environ), cwd=Path("/"), output=data_dir / "logs" / "supervisord.out"
+        )
+        _await_answer(data_dir, clock)
+    return _report(data_dir, wanted, "is up")
+
+
+def run_in_foreground(data_dir: Path) -> None:
+    """What the systemd unit does: prepare, then become supervisord."""
+    settings.claim(data_dir)
+    with files.lock(data_dir / "up.lock", what="start Homeport"):
+        wanted = _settings(data_dir, None, None)
+        if supervisor_pid(data_dir) is not None:
+            raise ALREADY.error(
+                f"cannot start: Homeport runs in {data_dir} already", hint="homeport down first"
+            )
+        prepare(data_dir, wanted, nodaemon=True)
+    process.replace(_supervisord(data_dir), cwd=Path("/"), env=dict(os.environ), user=None)
+
+
+def _settings(data_dir: Path, http: str | None, https: str | None) -> Settings:
+    """The addresses: as given, else from the environment, else as before, else the defaults."""
+    stored = settings.load(data_dir)
+    http = http or os.environ.get("HOMEPORT_HTTP")
+    https = https or os.environ.get("HOMEPORT_HTTPS")
+    default = "0.0.0.0:80" if os.geteuid() == 0 else "127.0.0.1:8080"
+    return Settings(
+        settings.parse_bind(http) if http else (stored.http if stored else settings.parse_bind(default)),
+        settings.parse_bind(https) if https else (stored.https if stored else None),
+    )
+
+
+def prepare(data_dir: Path, wanted: Settings, *, nodaemon: bool) -> None:
+    """Check this machine, write what supervisord and HAProxy start from, deal with what was left over.
+
+    Nothing of this Homeport's supervisor runs. Instances and HAProxy of a killed one may: they serve on.
+    """
+    from homeport.edge.haproxy import HAProxyEdge
+    from homeport.runtime import commands, orphans
+    from homeport.runtime.layout import Layout
+
+    layout = Layout(data_dir)
+    clock = RealClock()
+    commands.check_data_directory(layout)
+    edge = HAProxyEdge(data_dir / "edge", clock)
+    edge.preflight(wanted.http, wanted.https)
+    orphans.prepare(data_dir)
+    orphans.set_aside(data_dir)
+    orphans.end_orphaned_services(data_dir, (SERVE, LOGD), clock)
+    edge.ensure_files(wanted.http, wanted.https)
+    settings.save(data_dir, wanted)
+    text = commands.render_supervisord(
+        layout, _programs(data_dir), nodaemon=nodaemon, user="root" if os.geteuid() == 0 else ""
+    )
+    files.write_atomic(layout.conf, text, mode=0o600)
+
+
+def _programs(data_dir: Path) -> list[Any]:
+    from homeport.runtime import commands
+    from homeport.runtime.layout import Layout
+
+    def marks(name: str) -> tuple[tuple[str, str], ...]:
+        return ((process.OWNER, str(data_dir)), (process.INSTANCE, name))
+
+    home = ("HOMEPORT_HOME", str(data_dir))
+    return [
+        commands.Program(LOGD, commands.logd(sys.executable, Layout(data_dir)), marks(LOGD), priority=10),
+        commands.Program(
+            EDGE,
+            (sys.executable, "-m", "homeport.edge.start", str(data_dir / "edge")),
+            marks(EDGE),
+            priority=20,
+        ),
+        commands.Program(
+            SERVE, (sys.executable, "-m", "homeport.main.serve"), (*marks(SERVE), home), priority=30
+        ),
+    ]
+
+
+def _supervisord(data_dir: Path) -> tuple[str, ...]:
+    from homeport.runtime import commands
+    from homeport.runtime.layout import Layout
+
+    return commands.supervisord(sys.executable, Layout(data_dir))
+
+
+def supervisor_pid(data_dir: Path) -> int | None:
+    """The living supervisord of this data directory."""
+    try:
+        pid = int((data_dir / "supervisor" / "supervisord.pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    ours = str(data_dir / "supervisor" / "supervisord.conf").encode()
+    return pid if ours in command and process.is_alive(pid) else None
+
+
+def _await_answer(data_dir: Path, clock: Clock) -> None:
+    """Wait until the control plane and the edge answer. Raises ``main.did_not_start`` with the log's end."""
+    deadline = clock.monotonic() + START_TIMEOUT
+    client = Client(data_dir)
+    problem = "nothing answers"
+    while clock.monotonic() < deadline:
+        try:
+            if (data_dir / SOCKET).exists():
+                found = client.get("/v1/status")
+                if found["edge"] == "up" and found["supervisor"] == "up":
+                    return
+                problem = f"the edge is {found['edge']}, the supervisor {found['supervisor']}"
+        except HomeportError as e:
+            problem = e.sentence
+        clock.sleep(0.05)
+    logs = data_dir / "logs"
+    lines = [
+        f"{name}: {line}"
+        for name in ("supervisord.out", "serve.log", "haproxy.log")
+        for line in files.tail_lines(logs / name, 8)
+    ]
+    raise DID_NOT_START.error(
+        f"cannot start Homeport in {data_dir}: {problem} after {START_TIMEOUT:.0f} s",
+        hint="homeport down, then homeport up; homeport doctor looks for the cause",
+        details=lines,
+    )
+
+
+def _report(data_dir: Path, wanted: Settings, how: str) -> dict[str, Any]:
+    http = settings.format_bind(wanted.http)
+    https = settings.format_bind(wanted.https) if wanted.https else None
+    listens = f"http://{http}" + (f" and https://{https}" if https else "")
+    return {
+        "message": f"Homeport {how} in {data_dir}, listening on {listens}",
+        "data_dir": str(data_dir),
+        "http": http,
+        "https": https,
+    }
+
+
+def down(data_dir: Path) -> dict[str, Any]:
+    """Stop everything of this Homeport. Raises ``main.not_running`` when nothing runs."""
+    from homeport.runtime import orphans
+    from homeport.runtime.supervisor import SupervisorRuntime
+
+    clock = RealClock()
+    if settings.load(data_dir) is None:
+        raise NOT_RUNNING.error(f"cannot stop Homeport: none lives in {data_dir}", hint="see --data-dir")
+    with files.lock(data_dir / "up.lock", what="stop Homeport"):
+        pid = supervisor_pid(data_dir)
+        left = process.marked(str(data_dir))
+        if pid is None and not left:
+            raise NOT_RUNNING.error(f"cannot stop Homeport: it does not run in {data_dir}")
+        # First the control plane, so that it does not mend what is being stopped.
+        if pid is not None:
+            SupervisorRuntime(data_dir, clock).shut_down()
+        for name in {m.instance for m in process.marked(str(data_dir)) if m.pid != os.getpid()}:
+            orphans.end_orphaned_services(data_dir, (name,), clock)
+    return {"message": f"Homeport in {data_dir} is down", "data_dir": str(data_dir)}
+
+
+def doctor(data_dir: Path) -> list[dict[str, Any]]:
+    """What can be said without the control plane."""
+    from homeport.main.doctor import local_findings
+
+    return local_findings(data_dir)
+
+
+def write_systemd_unit(data_dir: Path, http: str | None, https: str | None) -> str:
+    """Write the unit of this data directory; returns what to do next."""
+    from homeport.main.systemd import write_unit
+
+    settings.claim(data_dir)
+    wanted = _settings(data_dir, http, https)
+    settings.save(data_dir, wanted)
+    return write_unit(data_dir, sys.executable)

@@ -1,0 +1,179 @@
+"""``python -m homeport.main.serve``: the control plane, run by supervisord."""
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from homeport import __version__
+from homeport.api import server
+from homeport.api.client import SOCKET
+from homeport.api.services import Services
+from homeport.cli import screen
+from homeport.edge.haproxy import HAProxyEdge
+from homeport.journal.durable import DurableChanges
+from homeport.journal.store import Store, open_engine
+from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.main import doctor, lifecycle, settings
+from homeport.rollout.advance import Advance
+from homeport.rollout.keeper import Keeper
+from homeport.rollout.parts import Parts
+from homeport.rollout.rollouts import Rollouts
+from homeport.rollout.state import State
+from homeport.runtime import orphans, ports
+from homeport.runtime.logs import FileLogReader
+from homeport.runtime.supervisor import SupervisorRuntime
+from homeport.system import files, net, process
+from homeport.system.clock import RealClock
+
+log = logging.getLogger("homeport.serve")
+
+NO_SETTINGS = declare("main.no_settings", Kind.FAILED, "The data directory was not prepared by homeport up.")
+
+ACCESS_LOG_BYTES = 50_000_000
+ACCESS_LOGS_KEPT = 4
+
+
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for quiet in ("httpx", "dbos", "alembic"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    data_dir = Path(os.environ["HOMEPORT_HOME"])
+    try:
+        serve(data_dir)
+    except HomeportError as e:
+        screen.error(e)
+        # Not at once: supervisord starts this again, and the log should stay readable.
+        RealClock().sleep(2)
+        sys.stderr.flush()
+        os._exit(e.kind.exit_status)
+
+
+def serve(data_dir: Path) -> None:
+    clock = RealClock()
+    orphans.end_orphaned_services(data_dir, (lifecycle.SERVE,), clock, supervisor=os.getppid())
+    with files.lock(data_dir / "serve.lock", what="start the control plane"):
+        _serve(data_dir, clock)
+
+
+def _serve(data_dir: Path, clock: RealClock) -> None:
+    stored = settings.load(data_dir)
+    if stored is None:
+        raise NO_SETTINGS.error(f"cannot serve {data_dir}: it was not prepared", hint="homeport up")
+    database = data_dir / "state.db"
+    state = State(Store(open_engine(database), clock))
+    runtime = SupervisorRuntime(data_dir, clock)
+    edge = HAProxyEdge(data_dir / "edge", clock)
+    parts = Parts(
+        data_dir=data_dir,
+        state=state,
+        runtime=runtime,
+        edge=edge,
+        clock=clock,
+        http=stored.http,
+        https=stored.https,
+        build_environment=_build_environment(),
+        is_port_free=net.is_port_free,
+        port_start=ports.start_of(data_dir),
+    )
+    advance = Advance(parts)
+    changes = DurableChanges(database, advance)
+    rollouts = Rollouts(parts, changes.start)
+    keeper = Keeper(parts, rollouts, (lambda: edge.rotate_logs(ACCESS_LOG_BYTES, ACCESS_LOGS_KEPT),))
+    services = Services(
+        parts=parts,
+        rollouts=rollouts,
+        logs=FileLogReader(data_dir, clock),
+        version=__version__,
+        started_at=clock.now(),
+        doctor=lambda: doctor.findings(parts),
+        pid=os.getpid(),
+    )
+    listener = _listen(data_dir / SOCKET)
+    with contextlib.suppress(HomeportError):
+        # Before anything resumes: what was recorded last is in force.
+        parts.publish()
+    changes.launch(tuple(c.id for c in state.running()))
+    keeper.start()
+    supervisor = os.getppid()
+    threading.Thread(
+        target=_watch_supervisor, args=(data_dir, supervisor, advance.closing), daemon=True
+    ).start()
+    uvicorn_server = uvicorn.Server(
+        uvicorn.Config(
+            server.make(services),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            ws="none",
+        )
+    )
+    gc.collect()
+    gc.freeze()
+    log.info("serving %s as pid %d", data_dir, os.getpid())
+    uvicorn_server.run(sockets=[listener])
+    advance.closing.set()
+    keeper.close()
+    log.info("stopped")
+    sys.stderr.flush()
+    # Changes in hand stay as they are: the next control plane resumes them.
+    os._exit(0)
+
+
+def _listen(path: Path) -> socket.socket:
+    """The API's unix socket, for its owner only from the first moment."""
+    listener = socket.socket(socket.AF_UNIX)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(fresh))
+    finally:
+        os.umask(before)
+    listener.listen(256)
+    os.replace(fresh, path)
+    return listener
+
+
+def _build_environment() -> dict[str, str]:
+    """The caller's of ``homeport up``, without what is Homeport's and supervisor's own."""
+    own = ("HOMEPORT_", "SUPERVISOR_", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "_")
+    found = {k: v for k, v in os.environ.items() if not k.startswith(own)}
+    found.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    found.setdefault("LANG", "C.UTF-8")
+    found.setdefault("HOME", "/root" if os.geteuid() == 0 else "/tmp")
+    return found
+
+
+def _watch_supervisor(data_dir: Path, supervisor: int, closing: threading.Event) -> None:
+    """When supervisord is killed, nothing would start again what dies: bring up a new one."""
+    clock = RealClock()
+    while os.getppid() == supervisor:
+        if closing.wait(0.5):
+            return
+    log.error("supervisord (%d) is gone; starting a new one", supervisor)
+    if os.environ.get("HOMEPORT_UNDER") != "systemd":
+        environment = {k: v for k, v in os.environ.items() if k not in (process.OWNER, process.INSTANCE)}
+        process.spawn_detached(
+            (sys.executable, "-m", "homeport.main.entry", "up"),
+            env=environment,
+            cwd=Path("/"),
+            output=data_dir / "logs" / "supervisord.out",
+        )
+    clock.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,441 @@
+"""Carries changes out: look, plan, apply one step, record it; called again until it says "done"."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from homeport.journal.store import text_time
+from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.ids import ChangeId, InstanceName, ProcessName
+from homeport.rollout import build as building
+from homeport.rollout import desired, events, plan, readiness, state
+from homeport.rollout.model import (
+    Change,
+    ChangeKind,
+    Failure,
+    Instance,
+    ReleaseState,
+    Verdict,
+)
+from homeport.rollout.parts import Parts
+from homeport.runtime import ports
+from homeport.runtime.model import InstanceState, InstanceStatus
+
+log = logging.getLogger(__name__)
+
+INTERNAL = declare(
+    "rollout.internal", Kind.FAILED, "Homeport itself failed; the log of the control plane says how."
+)
+
+GIVE_UP_AFTER = 60.0
+"""Seconds that a change waits for a part that does not answer before it is taken back."""
+
+
+class Advance:
+    """``advance(change)`` of :class:`homeport.journal.durable.DurableChanges`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._trouble_since: dict[ChangeId, float] = {}
+        self._pool = ThreadPoolExecutor(16, thread_name_prefix="probe")
+        self.closing = threading.Event()
+
+    def __call__(self, id: ChangeId) -> bool:
+        """Apply one step; True when the change is finished. Never raises."""
+        self._park_when_closing()
+        try:
+            done = self._advance(id)
+            self._trouble_since.pop(id, None)
+            return done
+        except HomeportError as e:
+            error = e
+        except Exception as e:
+            log.exception("change %s", id)
+            error = INTERNAL.error(
+                f"cannot go on with the change: {type(e).__name__}: {e}",
+                hint="homeport doctor; see logs/serve.log",
+            )
+        return self._trouble(id, error)
+
+    def _park_when_closing(self) -> None:
+        """The process is about to end: leave the change as it is, the next one resumes it."""
+        while self.closing.is_set():
+            self._parts.clock.sleep(1.0)
+
+    def _trouble(self, id: ChangeId, error: HomeportError) -> bool:
+        """A step failed: try again for a while when that may help, else take the change back."""
+        self._park_when_closing()
+        now = self._parts.clock.monotonic()
+        since = self._trouble_since.setdefault(id, now)
+        if error.type.retry and now - since < GIVE_UP_AFTER:
+            self._parts.clock.sleep(0.25)
+            return False
+        try:
+            change = self._parts.state.change(id)
+            if change.failure is None and not self._parts.state.is_promoted(id):
+                self._fail(change, error)
+                self._trouble_since.pop(id, None)
+                return False
+            # It cannot be finished or taken back now. What is left over is the keeper's to mend.
+            log.error("change %s: %s", id, error.sentence)
+            if now - since < GIVE_UP_AFTER:
+                self._parts.clock.sleep(1.0)
+                return False
+            self._finish(change)
+            return True
+        except Exception:
+            log.exception("change %s", id)
+            self._parts.clock.sleep(1.0)
+            return False
+
+    def _advance(self, id: ChangeId) -> bool:
+        change = self._parts.state.change(id)
+        if change.done:
+            return True
+        observed = self._observe(change)
+        if change.cancelled and not observed.failed and not observed.promoted:
+            self._fail(change, building.CANCELLED.error("cannot go on: another command took over"))
+            return False
+        name = plan.NameInstance(f"{change.app}.{change.environment}.{change.goal.release}")
+        step = plan.plan(change.goal, change.id, observed, name)[0]
+        log.info("change %s: %s", id, step)
+        match step:
+            case plan.BuildRelease():
+                self._build(change)
+            case plan.StartInstance(process, n):
+                self._start(change, process, n)
+            case plan.AwaitReady(names):
+                self._await_ready(change, names)
+            case plan.Shift():
+                self._shift(change, step)
+            case plan.Promote():
+                self._promote(change)
+            case plan.StopInstances(names):
+                stop_instances(
+                    self._parts, names, reason=f"by {change.kind.value} {change.id}", change=change.id
+                )
+            case plan.Finish():
+                self._finish(change)
+                return True
+        return False
+
+    # Looking
+
+    def _observe(self, change: Change) -> plan.Observed:
+        parts = self._parts
+        environment = parts.state.environment(change.app, change.environment)
+        release = parts.state.release(change.app, change.goal.release)
+        statuses = {s.name: s for s in parts.runtime.observe()}
+        instances = parts.state.instances(change.app, change.environment)
+        candidates = [
+            i for i in instances if i.port and i.ready and i.weight == 0 and i.release == change.goal.release
+        ]
+        answers = dict(
+            zip(
+                (i.name for i in candidates),
+                self._pool.map(lambda i: self._answers(i), candidates),
+                strict=True,
+            )
+        )
+        seen = tuple(
+            s
+            for i in instances
+            if (s := _seen(i, change, statuses.get(i.name), answers.get(i.name, True))) is not None
+        )
+        return plan.Observed(
+            built=release.state is ReleaseState.READY,
+            instances=seen,
+            routing=environment.routing,
+            serving=environment.serving,
+            promoted=parts.state.is_promoted(change.id),
+            failed=change.failure is not None,
+        )
+
+    def _answers(self, instance: Instance) -> bool:
+        """Whether an instance out of rotation would still do: one probe, just now."""
+        spec = self._parts.spec(instance.app, instance.release)
+        process = spec.process(instance.process)
+        return process is not None and readiness.probe(instance, process.health) is None
+
+    # Applying
+
+    def _fail(self, change: Change, error: HomeportError) -> None:
+        failure = Failure(error.code, error.sentence, error.hint, error.details)
+        with self._parts.state.store.transaction(change.actor) as tx:
+            state.update_change(tx, change.id, failure=failure.to_json())
+            tx.append(
+                events.ChangeFailed(
+                    app=change.app,
+                    environment=change.environment,
+                    change=change.id,
+                    code=error.code,
+                    reason=error.sentence,
+                    lines=list(error.details[-50:]),
+                )
+            )
+
+    def _build(self, change: Change) -> None:
+        parts = self._parts
+        release = parts.state.release(change.app, change.goal.release)
+        spec = desired.spec_of(release.spec)
+        tag: dict[str, str] = {"app": change.app, "environment": change.environment, "change": change.id}
+        with parts.state.store.transaction(change.actor) as tx:
+            tx.append(
+                events.BuildStarted(release=release.id, commit=release.commit, dirty=release.dirty, **tag)
+            )
+        started = parts.clock.monotonic()
+        try:
+            size = building.build(
+                source=parts.archive(change.archive or ""),
+                target=parts.release_directory(change.app, release.id),
+                log_path=parts.build_log(change.app, release.id),
+                settings=spec.build,
+                environment={
+                    **parts.build_environment,
+                    **dict(spec.variables),
+                    **dict(change.variables),
+                    "HOMEPORT_APP": change.app,
+                    "HOMEPORT_RELEASE": release.id,
+                },
+                data_dir=parts.data_dir,
+                name=f"{change.app}.build.{release.id}",
+                cancelled=lambda: parts.state.change(change.id).cancelled or self.closing.is_set(),
+                clock=parts.clock,
+            )
+        except HomeportError as e:
+            if self.closing.is_set():
+                raise
+            with parts.state.store.transaction(change.actor) as tx:
+                state.update_release(tx, change.app, release.id, state=ReleaseState.FAILED.value)
+                tx.append(events.BuildFailed(release=release.id, reason=e.sentence, **tag))
+            raise
+        seconds = parts.clock.monotonic() - started
+        with parts.state.store.transaction(change.actor) as tx:
+            state.update_release(
+                tx,
+                change.app,
+                release.id,
+                state=ReleaseState.READY.value,
+                size=size,
+                build_seconds=seconds,
+            )
+            tx.append(events.BuildFinished(release=release.id, seconds=seconds, size=size, **tag))
+
+    def _start(self, change: Change, process_name: ProcessName, n: int) -> None:
+        parts = self._parts
+        release = parts.state.release(change.app, change.goal.release)
+        spec = desired.spec_of(release.spec)
+        process = spec.process(process_name)
+        assert process is not None
+        routed = spec.is_routed(process_name)
+        known = {
+            (i.process, i.n): i
+            for i in parts.state.instances(change.app, change.environment)
+            if i.release == release.id
+        }
+        instance = known.get((process_name, n))
+        if instance is None:
+            with parts.ports:
+                port = (
+                    ports.choose(parts.state.ports(), parts.is_port_free, parts.port_start)
+                    if routed
+                    else None
+                )
+                with parts.state.store.transaction(change.actor) as tx:
+                    instance = Instance(
+                        app=change.app,
+                        environment=change.environment,
+                        release=release.id,
+                        process=process_name,
+                        n=n,
+                        port=port,
+                        config=desired.config_digest(change.variables),
+                        change=change.id,
+                        weight=0,
+                        ready=False,
+                        created_at=tx.now,
+                    )
+                    state.insert_instance(tx, instance)
+                    tx.append(
+                        events.InstanceStarted(
+                            app=change.app,
+                            environment=change.environment,
+                            change=change.id,
+                            instance=instance.name,
+                            port=port,
+                        )
+                    )
+        directory = str(parts.release_directory(change.app, release.id))
+        parts.runtime.start(desired.instance_spec(instance, process, spec, change.variables, directory))
+
+    def _await_ready(self, change: Change, names: tuple[InstanceName, ...]) -> None:
+        parts = self._parts
+        stored = {i.name: i for i in parts.state.instances(change.app, change.environment)}
+        spec = parts.spec(change.app, change.goal.release)
+        watch = readiness.Watch(
+            parts, lambda: parts.state.change(change.id).cancelled or self.closing.is_set()
+        )
+        waits = []
+        for name in names:
+            instance = stored[name]
+            process = spec.process(instance.process)
+            assert process is not None
+            waits.append(self._pool.submit(watch.wait, instance, process))
+        problems = [p for wait in waits if (p := wait.result()) is not None]
+        if self.closing.is_set():
+            raise building.CANCELLED.error("cannot wait: the control plane is stopping")
+        if problems:
+            raise min(problems, key=lambda e: e.type is building.CANCELLED)
+
+    def _shift(self, change: Change, step: plan.Shift) -> None:
+        parts = self._parts
+        spec = parts.spec(change.app, change.goal.release)
+        stored = {i.name: i for i in parts.state.instances(change.app, change.environment)}
+        with parts.traffic:
+            with parts.state.store.transaction(change.actor) as tx:
+                drain_until = tx.now + timedelta(seconds=spec.rollout.drain)
+                retire_at = tx.now + timedelta(seconds=spec.rollout.keep_warm if step.warm else 0)
+                for name, weight in step.weights:
+                    instance = stored.get(name)
+                    if instance is None:
+                        continue
+                    if weight:
+                        state.update_instance(tx, name, weight=weight, retire_at=None, drain_until=None)
+                    elif instance.weight or instance.retire_at is None:
+                        state.update_instance(
+                            tx,
+                            name,
+                            weight=0,
+                            retire_at=text_time(retire_at),
+                            drain_until=text_time(max(drain_until, retire_at)),
+                        )
+                state.update_environment(tx, change.app, change.environment, routing=step.routing)
+            applied = parts.publish()
+        with parts.state.store.transaction(change.actor) as tx:
+            tx.append(
+                events.TrafficShifted(
+                    app=change.app,
+                    environment=change.environment,
+                    change=change.id,
+                    weights=dict(step.weights),
+                    method=applied.method,
+                    milliseconds=round(applied.seconds * 1000, 1),
+                )
+            )
+
+    def _promote(self, change: Change) -> None:
+        parts = self._parts
+        parts.publish()
+        before = parts.state.environment(change.app, change.environment).serving
+        with parts.state.store.transaction(change.actor) as tx:
+            state.update_environment(
+                tx,
+                change.app,
+                change.environment,
+                serving=change.goal.release,
+                routing=change.goal.release,
+            )
+            if change.kind is ChangeKind.SCALE:
+                scale = {w.process: w.count for w in change.goal.wants}
+                state.update_environment(tx, change.app, change.environment, scale=scale)
+            if change.kind is ChangeKind.ROLLBACK and before is not None and before != change.goal.release:
+                state.mark_left_as_bad(tx, change.app, change.environment, before)
+            state.insert_deployment(tx, change)
+            if before != change.goal.release:
+                tx.append(
+                    events.ReleasePromoted(
+                        app=change.app,
+                        environment=change.environment,
+                        change=change.id,
+                        release=change.goal.release,
+                        before=before,
+                    )
+                )
+
+    def _finish(self, change: Change) -> None:
+        parts = self._parts
+        parts.publish()
+        promoted = parts.state.is_promoted(change.id)
+        verdict = Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
+        serving = parts.state.environment(change.app, change.environment).serving
+        with parts.state.store.transaction(change.actor) as tx:
+            seconds = (tx.now - change.started_at).total_seconds()
+            state.update_change(
+                tx,
+                change.id,
+                state="done",
+                finished_at=text_time(tx.now),
+                result={
+                    "verdict": verdict.value,
+                    "release": change.goal.release,
+                    "serving": serving,
+                    "seconds": round(seconds, 3),
+                },
+            )
+            tx.append(
+                events.ChangeFinished(
+                    app=change.app,
+                    environment=change.environment,
+                    change=change.id,
+                    what=change.kind.value,
+                    verdict=verdict.value,
+                    release=change.goal.release,
+                    serving=serving,
+                    seconds=round(seconds, 3),
+                )
+            )
+
+
+def _seen(
+    instance: Instance, change: Change, status: InstanceStatus | None, answers: bool
+) -> plan.Seen | None:
+    """How the planner sees an instance; None for one that was recorded but never started."""
+    mine = instance.change == change.id
+    if status is None and mine:
+        return None
+    current = status.state if status else InstanceState.STOPPED
+    alive = current in (InstanceState.STARTING, InstanceState.RUNNING)
+    lost = current in (InstanceState.ORPHANED, InstanceState.STOPPING) or (
+        current is InstanceState.STOPPED and not mine
+    )
+    return plan.Seen(
+        name=instance.name,
+        release=instance.release,
+        process=instance.process,
+        n=instance.n,
+        routed=instance.port is not None,
+        config=instance.config,
+        mine=mine,
+        ready=instance.ready and alive and answers,
+        usable=not lost,
+        weight=instance.weight,
+        retiring=instance.retire_at is not None,
+    )
+
+
+def stop_instances(
+    parts: Parts, names: tuple[InstanceName, ...], *, reason: str, change: ChangeId | None
+) -> None:
+    """Stop instances, take them out of the state and off the edge. They must have no weight."""
+    with parts.state.store.transaction("homeport") as tx:
+        for name in names:
+            # From here on no planner counts on them, even when this is cut off.
+            state.update_instance(tx, name, retire_at=text_time(tx.now), drain_until=text_time(tx.now))
+    stored = {i.name: i for i in parts.state.instances()}
+    parts.runtime.stop(names)
+    with parts.state.store.transaction("homeport") as tx:
+        for name in names:
+            state.delete_instance(tx, name)
+            instance = stored.get(name)
+            if instance is not None:
+                tx.append(
+                    events.InstanceStopped(
+                        app=instance.app,
+                        environment=instance.environment,
+                        change=change,
+                        instance=name,
+                        reason=reason,
+                    )
+                )
+    parts.publish()

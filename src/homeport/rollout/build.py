@@ -1,0 +1,172 @@
+"""From an archive to a release's files, or to nothing but a log."""
+
+import errno
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.units import format_duration, format_size
+from homeport.rollout import archive
+from homeport.spec.model import Build
+from homeport.system import files, process
+
+FAILED = declare("rollout.build_failed", Kind.FAILED, "The app's build command ended with an error.")
+HUNG = declare("rollout.build_timeout", Kind.FAILED, "The app's build ran past build.timeout.")
+OVER_BUDGET = declare(
+    "rollout.build_over_budget",
+    Kind.NO_SPACE,
+    "The app's build took more than build.disk, or the disk filled.",
+)
+CANCELLED = declare(
+    "rollout.cancelled", Kind.ROLLED_BACK, "Another command took over, or the change was aborted."
+)
+DISK_FULL = declare(
+    "rollout.disk_full",
+    Kind.NO_SPACE,
+    "The data directory's disk has no room for another release.",
+    retry=False,
+)
+
+MAX_LOG = 20_000_000
+"""Bytes of build output that are kept; the rest is counted."""
+RESERVE = 256_000_000
+"""Bytes that a build leaves free on the disk, for the state, logs and what serves."""
+
+
+class BuildLog:
+    """A build's output, kept beside the release's directory; bounded."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._left = MAX_LOG
+        self._dropped = 0
+
+    def write(self, chunk: bytes) -> None:
+        kept = chunk[: self._left]
+        try:
+            if kept:
+                self._file.write(kept)
+        except OSError as e:
+            if e.errno != errno.ENOSPC:
+                raise
+        self._left -= len(kept)
+        self._dropped += len(chunk) - len(kept)
+
+    def close(self) -> None:
+        if self._dropped:
+            self._file.write(f"\n[{format_size(self._dropped)} more output was not kept]\n".encode())
+        self._file.close()
+
+
+def check_room(data_dir: Path, needed: int) -> None:
+    """Raise ``rollout.disk_full`` when ``needed`` bytes beyond the reserve are not free."""
+    free = files.free_bytes(data_dir)
+    if free < needed + RESERVE:
+        raise DISK_FULL.error(
+            f"cannot deploy: {format_size(free)} are free for {data_dir}, "
+            f"{format_size(needed + RESERVE)} are needed",
+            hint="homeport releases shows what takes room; remove something, then deploy again",
+        )
+
+
+def build(
+    *,
+    source: Path,
+    target: Path,
+    log_path: Path,
+    settings: Build,
+    environment: Mapping[str, str],
+    data_dir: Path,
+    name: str,
+    cancelled: Callable[[], bool],
+    clock: Clock,
+) -> int:
+    """Unpack ``source`` into ``target`` and run the build command there; returns bytes on disk.
+
+    Begins anew whatever an interrupted build of this name left. On any error ``target`` is gone and
+    nothing of the build runs; the log stays. Raises ``rollout.build_failed``, ``build_timeout``,
+    ``build_over_budget`` or ``cancelled``, with the log's last lines as details.
+    """
+    process.kill_marked(str(data_dir), name)
+    files.remove_tree(target, within=data_dir)
+    log = BuildLog(log_path)
+    try:
+        try:
+            return _build(source, target, log, settings, environment, data_dir, name, cancelled, clock)
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OVER_BUDGET.error(f"cannot build {name}: the disk is full") from e
+        finally:
+            log.close()
+    except BaseException as e:
+        files.remove_tree(target, within=data_dir)
+        if isinstance(e, HomeportError) and not e.details:
+            e.details = files.tail_lines(log_path, 50)
+        raise
+
+
+def _build(
+    source: Path,
+    target: Path,
+    log: BuildLog,
+    settings: Build,
+    environment: Mapping[str, str],
+    data_dir: Path,
+    name: str,
+    cancelled: Callable[[], bool],
+    clock: Clock,
+) -> int:
+    archive.unpack(source, target)
+    if not settings.command:
+        return files.tree_bytes(target)
+    log.write(f"$ {settings.command}\n".encode())
+    measured_at = clock.monotonic()
+    pause = 0.5
+
+    def watch() -> str | None:
+        nonlocal measured_at, pause
+        if cancelled():
+            return "cancelled"
+        started = clock.monotonic()
+        if started - measured_at < pause:
+            return None
+        if files.free_bytes(data_dir) < RESERVE:
+            return "disk"
+        over = files.tree_bytes(target) > settings.disk
+        measured_at = clock.monotonic()
+        # A walk over a large tree is slow: never spend more than a tenth of the time on it.
+        pause = max(0.5, 10 * (measured_at - started))
+        return "budget" if over else None
+
+    status, reason = process.stream(
+        ["/bin/sh", "-c", settings.command],
+        timeout=settings.timeout,
+        cwd=target,
+        env={**environment, process.OWNER: str(data_dir), process.INSTANCE: name},
+        on_output=log.write,
+        poll=watch,
+    )
+    if reason == "timeout":
+        raise HUNG.error(
+            f"cannot build: the build command ran longer than {format_duration(settings.timeout)}",
+            hint="raise build.timeout, or find what it waits for in the lines above",
+        )
+    if reason == "cancelled":
+        raise CANCELLED.error("cannot go on building: the change was taken over")
+    size = files.tree_bytes(target)
+    if reason is not None or size > settings.disk:
+        limit = f"build.disk is {format_size(settings.disk)}"
+        what = "the disk is full" if reason == "disk" else f"it takes more than allowed ({limit})"
+        raise OVER_BUDGET.error(f"cannot build: {what}", hint="make the build smaller, or raise build.disk")
+    if status != 0:
+        how = f"status {status}" if status > 0 else f"signal {-status}"
+        raise FAILED.error(
+            f"cannot build: the build command ended with {how}",
+            hint="the log's last lines tell why; nothing was changed",
+        )
+    # Written out, so that it survives a power cut once it is recorded as ready.
+    process.run(("sync", "-f", str(target)), timeout=60, check=False)
+    return size

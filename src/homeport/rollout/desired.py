@@ -1,0 +1,140 @@
+"""What should run, derived from the state. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from homeport.edge import model as edge
+from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, service_name
+from homeport.rollout.model import Environment, Instance, Want
+from homeport.runtime import static_site
+from homeport.runtime.model import InstanceSpec
+from homeport.spec.model import Process, Spec
+from homeport.spec.parse import parse
+
+
+@lru_cache(maxsize=256)
+def spec_of(text: str) -> Spec:
+    """A stored ``homeport.toml``."""
+    return parse(text)
+
+
+def wants(spec: Spec, scale: Mapping[str, int]) -> tuple[Want, ...]:
+    """How many instances of each process: as scaled by hand, else as the spec says."""
+    return tuple(Want(p.name, spec.is_routed(p.name), scale.get(p.name, p.replicas)) for p in spec.processes)
+
+
+def config_digest(variables: tuple[tuple[str, str], ...]) -> str:
+    return hashlib.sha256(json.dumps(sorted(variables)).encode()).hexdigest()[:16]
+
+
+def instance_spec(
+    instance: Instance, process: Process, spec: Spec, variables: tuple[tuple[str, str], ...], directory: str
+) -> InstanceSpec:
+    """All that starting an instance takes. The environment's variables win over the spec's."""
+    environment = dict(spec.variables) | dict(variables)
+    environment |= {
+        "HOMEPORT_APP": instance.app,
+        "HOMEPORT_ENVIRONMENT": instance.environment,
+        "HOMEPORT_RELEASE": instance.release,
+        "HOMEPORT_PROCESS": instance.process,
+    }
+    if instance.port is not None:
+        environment["PORT"] = str(instance.port)
+    return InstanceSpec(
+        name=instance.name,
+        command=static_site.command(process.static) if process.static else process.command,
+        directory=directory,
+        environment=tuple(sorted(environment.items())),
+        port=instance.port,
+        user=process.user,
+        memory=process.memory,
+        cpu=process.cpu,
+        stop_grace=process.stop_grace,
+    )
+
+
+def edge_state(
+    http: edge.Bind,
+    https: edge.Bind | None,
+    environments: tuple[Environment, ...],
+    instances: tuple[Instance, ...],
+    specs: Mapping[tuple[AppName, ReleaseId], Spec],
+) -> edge.EdgeState:
+    """What the edge should do: only instances that passed readiness are known to it.
+
+    ``specs`` holds the spec of every release that has instances or routes. A process keeps its service
+    while it has instances, so that those may finish what they have when its routes are gone.
+    """
+    services: dict[str, edge.Service] = {}
+    routes: list[edge.Route] = []
+    longest = 0.0
+    for environment in environments:
+        mine = [
+            i
+            for i in instances
+            if (i.app, i.environment) == (environment.app, environment.name) and i.port is not None
+        ]
+        # The routing release's settings are the last word, so it comes last.
+        releases = sorted({i.release for i in mine} - {environment.routing}, key=lambda r: int(r[1:]))
+        if environment.routing is not None:
+            releases.append(environment.routing)
+        for release in releases:
+            spec = specs[environment.app, release]
+            longest = max(longest, spec.rollout.drain, spec.rollout.keep_warm)
+            for process in spec.processes:
+                if spec.is_routed(process.name):
+                    service = _service(environment.app, environment.name, process)
+                    services[service.name] = replace(
+                        service, servers=services[service.name].servers if service.name in services else ()
+                    )
+        for i in mine:
+            if not i.ready:
+                continue
+            process_ = specs[i.app, i.release].process(i.process)
+            assert process_ is not None
+            name = service_name(i.app, i.environment, i.process)
+            server = edge.Server(i.name, i.port or 0, i.weight, process_.health.path)
+            services[name] = replace(services[name], servers=(*services[name].servers, server))
+        if environment.routing is not None:
+            for route in specs[environment.app, environment.routing].routes:
+                routes.append(
+                    edge.Route(
+                        route.host,
+                        route.prefix,
+                        service_name(environment.app, environment.name, route.process),
+                    )
+                )
+    return edge.EdgeState(
+        http, https, tuple(services.values()), tuple(routes), drain_limit=max(900.0, longest + 60)
+    )
+
+
+def _service(app: AppName, environment: EnvironmentName, process: Process) -> edge.Service:
+    return edge.Service(
+        name=service_name(app, environment, process.name),
+        check_interval=process.health.interval,
+        check_timeout=process.health.timeout,
+        unhealthy_after=process.health.unhealthy_after,
+        response_timeout=process.response_timeout,
+    )
+
+
+def route_conflict(
+    app: AppName,
+    environment: EnvironmentName,
+    spec: Spec,
+    environments: tuple[Environment, ...],
+    specs: Mapping[tuple[AppName, ReleaseId], Spec],
+) -> tuple[str, Environment] | None:
+    """The first route of ``spec`` that another environment has already, and that environment."""
+    mine = {(r.host, r.prefix) for r in spec.routes}
+    for other in environments:
+        if (other.app, other.name) == (app, environment) or other.routing is None:
+            continue
+        for route in specs[other.app, other.routing].routes:
+            if (route.host, route.prefix) in mine:
+                return f"{route.host}{route.prefix}", other
+    return None

@@ -1,0 +1,156 @@
+"""What the rollout room tells the journal."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from homeport.journal.model import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeStarted(Event):
+    kind: ClassVar[str] = "change.started"
+    what: str
+    release: str
+    before: str | None
+    """The release that served when it started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStarted(Event):
+    kind: ClassVar[str] = "build.started"
+    release: str
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFinished(Event):
+    kind: ClassVar[str] = "build.finished"
+    release: str
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReused(Event):
+    kind: ClassVar[str] = "build.reused"
+    release: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFailed(Event):
+    kind: ClassVar[str] = "build.failed"
+    release: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStarted(Event):
+    kind: ClassVar[str] = "instance.started"
+    instance: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReady(Event):
+    kind: ClassVar[str] = "instance.ready"
+    instance: str
+    seconds: float
+    """From its start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceCrashed(Event):
+    kind: ClassVar[str] = "instance.crashed"
+    instance: str
+    exit: str
+    times: int
+    """How often within the last ten minutes."""
+    looping: bool
+    lines: list[str]
+    """Its last output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStopped(Event):
+    kind: ClassVar[str] = "instance.stopped"
+    instance: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficShifted(Event):
+    kind: ClassVar[str] = "traffic.shifted"
+    weights: dict[str, int]
+    method: str
+    """"runtime" or "reload": how the edge took it."""
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePromoted(Event):
+    kind: ClassVar[str] = "release.promoted"
+    release: str
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFailed(Event):
+    """A reason to take a change back was found."""
+
+    kind: ClassVar[str] = "change.failed"
+    code: str
+    reason: str
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFinished(Event):
+    kind: ClassVar[str] = "change.finished"
+    what: str
+    verdict: str
+    release: str
+    serving: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePruned(Event):
+    kind: ClassVar[str] = "release.pruned"
+    release: str
+    freed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariablesChanged(Event):
+    kind: ClassVar[str] = "variables.changed"
+    set: list[str]
+    unset: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppDestroyed(Event):
+    kind: ClassVar[str] = "app.destroyed"
+    releases: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeHealed(Event):
+    """The edge did something else than the state says, and was set right."""
+
+    kind: ClassVar[str] = "edge.healed"
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrangerStopped(Event):
+    """A process carried our mark but belonged to nothing in the state."""
+
+    kind: ClassVar[str] = "instance.unowned_stopped"
+    instance: str
+
+
+EventData = dict[str, Any]

@@ -1,0 +1,196 @@
+"""Releases, environments, instances and changes as the rollout room sees them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from homeport.kernel.ids import (
+    AppName,
+    ChangeId,
+    EnvironmentName,
+    InstanceName,
+    ProcessName,
+    ReleaseId,
+    instance_name,
+)
+
+PRODUCTION = EnvironmentName("production")
+"""The environment of a command that names none."""
+
+FULL_WEIGHT = 100
+
+
+class ReleaseState(Enum):
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+    """Its build failed; nothing but its log is left."""
+    PRUNED = "pruned"
+    """Its files were removed to make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An immutable build of an app at one commit."""
+
+    app: AppName
+    id: ReleaseId
+    commit: str
+    subject: str
+    """The first line of the commit's message."""
+    dirty: bool
+    """Made from a working tree with changes that no commit holds."""
+    digest: str
+    """SHA-256 of the source files and the build configuration."""
+    state: ReleaseState
+    spec: str
+    """Its ``homeport.toml``, as text."""
+    size: int | None
+    """Bytes on disk after the build."""
+    build_seconds: float | None
+    created_at: datetime
+    change: ChangeId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    app: AppName
+    name: EnvironmentName
+    serving: ReleaseId | None
+    """The release last promoted."""
+    routing: ReleaseId | None
+    """The release whose routes are in force: ``serving``, or the one that a rollout moves to."""
+    variables: tuple[tuple[str, str], ...]
+    """Set by hand, over the spec's."""
+    scale: tuple[tuple[str, int], ...]
+    """Replicas by process set by hand, over the spec's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance as it stands in the state."""
+
+    app: AppName
+    environment: EnvironmentName
+    release: ReleaseId
+    process: ProcessName
+    n: int
+    port: int | None
+    """Set for a routed process."""
+    config: str
+    """Digest of the variables it was started with."""
+    change: ChangeId
+    """The change that started it."""
+    weight: int
+    ready: bool
+    """It passed readiness once."""
+    created_at: datetime
+    retire_at: datetime | None = None
+    """From when on it may be stopped; None while it is wanted."""
+    drain_until: datetime | None = None
+    """When it is stopped even with requests in hand."""
+
+    @property
+    def name(self) -> InstanceName:
+        return instance_name(self.app, self.environment, self.release, self.process, self.n)
+
+
+class ChangeKind(Enum):
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+    SCALE = "scale"
+    RESTART = "restart"
+    HEAL = "heal"
+    """Started by Homeport itself, to replace instances that lost their supervisor."""
+
+
+class Verdict(Enum):
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+    """Not kept: what served before serves on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """How many instances of a process a change aims at."""
+
+    process: ProcessName
+    routed: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a rollout aims at. Stored with the change as JSON."""
+
+    release: ReleaseId
+    wants: tuple[Want, ...]
+    strategy: str
+    batch: int
+    config: str | None
+    """Instances must have been started with this configuration; None: any will do."""
+    fresh: bool = False
+    """Only instances that this change started will do."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "release": self.release,
+            "wants": [[w.process, w.routed, w.count] for w in self.wants],
+            "strategy": self.strategy,
+            "batch": self.batch,
+            "config": self.config,
+            "fresh": self.fresh,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Goal":
+        return cls(
+            release=ReleaseId(data["release"]),
+            wants=tuple(Want(ProcessName(p), r, c) for p, r, c in data["wants"]),
+            strategy=data["strategy"],
+            batch=data["batch"],
+            config=data["config"],
+            fresh=data["fresh"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a change is taken back."""
+
+    code: str
+    sentence: str
+    hint: str = ""
+    lines: tuple[str, ...] = ()
+    """The failing instance's or build's last lines."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "sentence": self.sentence, "hint": self.hint, "lines": list(self.lines)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Failure":
+        return cls(data["code"], data["sentence"], data["hint"], tuple(data["lines"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A long piece of work on one environment."""
+
+    id: ChangeId
+    kind: ChangeKind
+    app: AppName
+    environment: EnvironmentName
+    goal: Goal
+    variables: tuple[tuple[str, str], ...]
+    """The variables its new instances get."""
+    archive: str | None
+    """SHA-256 of the source archive, for a release that is still to be built."""
+    done: bool
+    failure: Failure | None
+    cancelled: bool
+    result: dict[str, Any] | None
+    """``verdict``, ``serving``, ``seconds`` once it is done."""
+    actor: str
+    started_at: datetime
+    finished_at: datetime | None

@@ -1,0 +1,250 @@
+"""What to do next in a rollout. Pure: the same goal and the same sight give the same steps.
+
+The service applies the first step, looks again and asks again, so a crash at any point is survived by
+asking again. What always holds, whichever prefix of a plan was carried out:
+
+- traffic goes only to instances that passed readiness;
+- there are never fewer ready instances in rotation than before, until there are as many as wanted;
+- the instances that served before stay up until the verdict.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, ReleaseId
+from homeport.rollout.model import FULL_WEIGHT, Goal, Want
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One instance as the planner sees it."""
+
+    name: InstanceName
+    release: ReleaseId
+    process: ProcessName
+    n: int
+    routed: bool
+    config: str
+    mine: bool
+    """Started by this change."""
+    ready: bool
+    """Passed readiness, and runs and answers now."""
+    usable: bool
+    """Not orphaned, not given up by its supervisor, not about to be stopped."""
+    weight: int
+    retiring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    built: bool
+    """The goal's release is ready to start."""
+    instances: tuple[Seen, ...]
+    routing: ReleaseId | None
+    serving: ReleaseId | None
+    promoted: bool
+    """This change's promotion stands in the journal."""
+    failed: bool
+    """A reason to take the change back is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRelease:
+    """Make the release's files."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartInstance:
+    process: ProcessName
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitReady:
+    names: tuple[InstanceName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Set the weights of all instances in one go, and the routes of ``routing``.
+
+    Instances at 0 retire: after ``keep_warm`` when ``warm``, else once they are drained.
+    """
+
+    weights: tuple[tuple[InstanceName, int], ...]
+    routing: ReleaseId | None
+    warm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Record that the release serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopInstances:
+    names: tuple[InstanceName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Record the verdict."""
+
+
+Step = BuildRelease | StartInstance | AwaitReady | Shift | Promote | StopInstances | Finish
+
+
+def plan(goal: Goal, change: ChangeId, seen: Observed, name: "NameInstance") -> tuple[Step, ...]:
+    """All steps that are left, in order; the last one is always :class:`Finish`."""
+    if seen.failed and not seen.promoted:
+        return _take_back(seen)
+    if not seen.built:
+        return (BuildRelease(),)
+    return _go(goal, seen, name)
+
+
+class NameInstance:
+    """Names the instance that starting (process, n) of the goal's release gives."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        """``<app>.<environment>.<release>``"""
+
+    def __call__(self, process: ProcessName, n: int) -> InstanceName:
+        return InstanceName(f"{self._prefix}.{process}.{n}")
+
+
+def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    instances = list(seen.instances)
+    routing = seen.routing
+    batch = goal.batch if goal.strategy == "rolling" else 0
+    warm = seen.serving != goal.release
+    while True:
+        chosen = {want.process: _choose(goal, want, instances) for want in goal.wants}
+        for want in goal.wants:
+            missing = want.count - len(chosen[want.process])
+            if batch and want.routed:
+                # Rolling: no more at once than the batch; what is not in rotation yet goes first.
+                waiting = sum(i.weight == 0 for i in chosen[want.process])
+                missing = min(missing, max(0, batch - waiting))
+            for _ in range(missing):
+                new = _new(goal, want, instances, name)
+                steps.append(StartInstance(new.process, new.n))
+                instances.append(new)
+                chosen[want.process].append(new)
+        waiting_names = tuple(i.name for group in chosen.values() for i in group if not i.ready)
+        if waiting_names:
+            steps.append(AwaitReady(waiting_names))
+            instances = [replace(i, ready=True) if i.name in waiting_names else i for i in instances]
+            chosen = {want.process: _choose(goal, want, instances) for want in goal.wants}
+        whole = all(len(chosen[want.process]) >= want.count for want in goal.wants)
+        weights = _weights(goal, instances, chosen)
+        target = goal.release if whole else routing
+        retire_left = whole and any(
+            i.weight == 0 and not i.retiring and weights.get(i.name) == 0 for i in instances if i.routed
+        )
+        if (
+            target != routing
+            or retire_left
+            or any(weights[i.name] != i.weight for i in instances if i.routed)
+        ):
+            steps.append(Shift(tuple(sorted(weights.items())), target, warm))
+            instances = [
+                replace(i, weight=weights[i.name], retiring=weights[i.name] == 0) if i.routed else i
+                for i in instances
+            ]
+            routing = target
+        if whole:
+            break
+    if not seen.promoted:
+        steps.append(Promote())
+    keep = {i.name for group in chosen.values() for i in group}
+    workers = tuple(i.name for i in instances if not i.routed and i.name not in keep)
+    if workers:
+        steps.append(StopInstances(workers))
+    steps.append(Finish())
+    return tuple(steps)
+
+
+def _take_back(seen: Observed) -> tuple[Step, ...]:
+    """Return the traffic to the instances that had it, stop what this change started."""
+    steps: list[Step] = []
+    weights: dict[InstanceName, int] = {}
+    for i in seen.instances:
+        if not i.routed:
+            continue
+        serves = not i.mine and i.release == seen.serving and i.usable and i.ready
+        weights[i.name] = FULL_WEIGHT if serves and (i.weight > 0 or i.retiring) else 0
+    shifted = any(i.mine and i.weight > 0 for i in seen.instances if i.routed)
+    if shifted or seen.routing != seen.serving:
+        steps.append(Shift(tuple(sorted(weights.items())), seen.serving, warm=False))
+    started = tuple(i.name for i in seen.instances if i.mine and (i.weight == 0 or not i.routed))
+    if started:
+        steps.append(StopInstances(started))
+    steps.append(Finish())
+    return tuple(steps)
+
+
+def _choose(goal: Goal, want: Want, instances: list[Seen]) -> list[Seen]:
+    """The instances that will do for a process: those in rotation first, then ready, then by number."""
+    fitting = [
+        i
+        for i in instances
+        if i.process == want.process
+        and i.release == goal.release
+        and i.routed == want.routed
+        and i.usable
+        and (i.mine or (i.ready and not goal.fresh and goal.config in (None, i.config)))
+    ]
+    fitting.sort(key=lambda i: (-i.weight, not i.ready, i.n))
+    return fitting[: want.count]
+
+
+def _new(goal: Goal, want: Want, instances: list[Seen], name: NameInstance) -> Seen:
+    taken = {i.n for i in instances if i.process == want.process and i.release == goal.release}
+    n = next(n for n in range(1, len(taken) + 2) if n not in taken)
+    return Seen(
+        name=name(want.process, n),
+        release=goal.release,
+        process=want.process,
+        n=n,
+        routed=want.routed,
+        config=goal.config or "",
+        mine=True,
+        ready=False,
+        usable=True,
+        weight=0,
+        retiring=False,
+    )
+
+
+def _weights(
+    goal: Goal, instances: list[Seen], chosen: Mapping[ProcessName, list[Seen]]
+) -> dict[InstanceName, int]:
+    """Weights once the chosen, ready ones are in: of the others only as many stay as are still missing."""
+    weights: dict[InstanceName, int] = {}
+    rolling = goal.strategy == "rolling"
+    for want in goal.wants:
+        if not want.routed:
+            continue
+        new = {i.name for i in chosen[want.process] if i.ready}
+        old = [i for i in instances if i.process == want.process and i.routed and i.name not in new]
+        complete = len(new) >= want.count
+        if not rolling and not complete:
+            # Blue-green: nothing moves before everything is ready.
+            weights.update({i.name: i.weight for i in old})
+            weights.update({i.name: i.weight for i in chosen[want.process]})
+            continue
+        weights.update(dict.fromkeys(new, FULL_WEIGHT))
+        in_rotation = sorted((i for i in old if i.weight > 0), key=lambda i: (not i.ready, i.n))
+        stay = 0 if complete else max(0, max(want.count, len(in_rotation)) - len(new))
+        for position, i in enumerate(in_rotation):
+            weights[i.name] = i.weight if position < stay else 0
+        weights.update({i.name: 0 for i in old if i.weight == 0})
+    wanted = {want.process for want in goal.wants if want.routed}
+    whole = all(len([i for i in chosen[w.process] if i.ready]) >= w.count for w in goal.wants)
+    for i in instances:
+        if i.routed and i.process not in wanted:
+            weights[i.name] = 0 if whole else i.weight
+    return weights

@@ -1,0 +1,151 @@
+"""Waiting for an instance until it may have traffic."""
+
+from collections.abc import Callable
+
+from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.units import format_duration
+from homeport.rollout import build as building
+from homeport.rollout import events, state
+from homeport.rollout.model import Instance
+from homeport.rollout.parts import Parts
+from homeport.runtime.model import InstanceState, InstanceStatus
+from homeport.spec.model import Health, Process
+from homeport.system import net
+
+NOT_READY = declare(
+    "rollout.not_ready",
+    Kind.ROLLED_BACK,
+    "A new instance did not pass its health check within start_timeout.",
+)
+CRASHED = declare(
+    "rollout.crashed", Kind.ROLLED_BACK, "A new instance ended, again and again, before it was ready."
+)
+WRONG_LISTENER = declare(
+    "rollout.wrong_listener", Kind.ROLLED_BACK, "Another program listens on the port of a new instance."
+)
+
+PROBE_EVERY = 0.1
+"""Seconds between readiness probes: more often than the checks of an instance that serves."""
+WORKER_LIVES = 1.0
+"""Seconds a process without a port must run to count as ready."""
+CRASHES = 2
+"""Exits before it was ready after which an instance is given up."""
+
+
+def probe(instance: Instance, health: Health) -> str | None:
+    """Ask an instance's health path once; None when it is well, else what it answered."""
+    assert instance.port is not None
+    result = net.probe_http("127.0.0.1", instance.port, health.path, timeout=health.timeout)
+    if result.status is None:
+        return result.problem
+    if 200 <= result.status < 300:
+        return None
+    if result.location:
+        return f"{health.path} answered {result.status} to {result.location}; it must answer 2xx itself"
+    return f"{health.path} answered {result.status}"
+
+
+class Watch:
+    """Waits for several instances at once; when one fails, the others need not wait any longer."""
+
+    def __init__(self, parts: Parts, cancelled: Callable[[], bool]) -> None:
+        self._parts = parts
+        self._cancelled = cancelled
+        self._failed = False
+        self._observed_at = -1.0
+        self._statuses: dict[str, InstanceStatus] = {}
+
+    def wait(self, instance: Instance, process: Process) -> HomeportError | None:
+        """None once the instance is ready and recorded so, else why it is not."""
+        problem = self._wait(instance, process)
+        if problem is not None:
+            self._failed = True
+            if not problem.details:
+                problem.details = self._parts.runtime.log_tail(instance.name, 50)
+        return problem
+
+    def _wait(self, instance: Instance, process: Process) -> HomeportError | None:
+        clock = self._parts.clock
+        crashes = _Crashes()
+        passes = 0
+        answer = "it did not answer yet"
+        while True:
+            if self._cancelled() or self._failed:
+                return building.CANCELLED.error("cannot go on waiting: the change was taken over")
+            began = clock.monotonic()
+            age = (clock.now() - instance.created_at).total_seconds()
+            status = self._status(instance)
+            if crashes.note(status) >= CRASHES or (status and status.state is InstanceState.STOPPED):
+                how = f" ({crashes.exit})" if crashes.exit else ""
+                return CRASHED.error(
+                    f"cannot start {instance.name}: its process ended{how} before it was ready",
+                    hint="its last lines tell why; homeport logs shows more",
+                )
+            if instance.port is None:
+                if status and status.state is InstanceState.RUNNING and status.since >= WORKER_LIVES:
+                    self._ready(instance)
+                    return None
+            elif (problem := probe(instance, process.health)) is None:
+                passes += 1
+                if passes >= process.health.healthy_after:
+                    if not self._parts.runtime.owns_listener(instance.name, instance.port):
+                        return WRONG_LISTENER.error(
+                            f"cannot use {instance.name}: another program listens on its port {instance.port}",
+                            hint="does the app listen on $PORT? deploy again to get another port",
+                        )
+                    self._ready(instance)
+                    return None
+            else:
+                passes = 0
+                answer = problem
+            if age > process.start_timeout:
+                return NOT_READY.error(
+                    f"cannot use {instance.name}: not ready within {format_duration(process.start_timeout)}, "
+                    f"{answer}",
+                    hint="see its last lines; start_timeout and health.path are in homeport.toml",
+                )
+            clock.sleep(max(0.0, PROBE_EVERY - (clock.monotonic() - began)))
+
+    def _status(self, instance: Instance) -> InstanceStatus | None:
+        now = self._parts.clock.monotonic()
+        if now - self._observed_at > PROBE_EVERY / 2:
+            self._observed_at = now
+            self._statuses = {s.name: s for s in self._parts.runtime.observe()}
+        return self._statuses.get(instance.name)
+
+    def _ready(self, instance: Instance) -> None:
+        with self._parts.state.store.transaction("homeport") as tx:
+            state.update_instance(tx, instance.name, ready=True)
+            tx.append(
+                events.InstanceReady(
+                    app=instance.app,
+                    environment=instance.environment,
+                    change=instance.change,
+                    instance=instance.name,
+                    seconds=round((tx.now - instance.created_at).total_seconds(), 3),
+                )
+            )
+
+
+class _Crashes:
+    """Counts how often an instance's process ended, from one look to the next."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.exit = ""
+        self._pid: int | None = None
+        self._down = False
+
+    def note(self, status: InstanceStatus | None) -> int:
+        if status is None:
+            return self.count
+        if status.state is InstanceState.BACKOFF and not self._down:
+            self.count += 1
+            self._down = True
+        elif status.pid is not None:
+            if self._pid is not None and status.pid != self._pid and not self._down:
+                self.count += 1
+            self._pid = status.pid
+            self._down = False
+        self.exit = status.exit or self.exit
+        return self.count

@@ -1,0 +1,499 @@
+"""What people ask for: each call checks everything it can, records a change, and returns at once."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from homeport.journal.store import Transaction, text_time
+from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, ProcessName, ReleaseId, is_name
+from homeport.kernel.text import did_you_mean
+from homeport.rollout import archive, desired, events, rules, state
+from homeport.rollout import build as building
+from homeport.rollout.model import Change, ChangeKind, Environment, Goal, Instance, Release, ReleaseState
+from homeport.rollout.parts import Parts
+from homeport.spec.model import Spec
+from homeport.system import files
+
+INVALID_NAME = declare(
+    "rollout.invalid_name", Kind.INVALID, "An app, environment or process name is not one."
+)
+WRONG_APP = declare("rollout.wrong_app", Kind.INVALID, "The commit's homeport.toml names another app.")
+BUSY = declare("rollout.busy", Kind.CONFLICT, "Another change of this environment runs.", retry=True)
+ROUTE_TAKEN = declare(
+    "rollout.route_taken", Kind.CONFLICT, "Another app or environment has the route already."
+)
+NOTHING_SERVES = declare(
+    "rollout.nothing_serves", Kind.CONFLICT, "The environment has no release that serves."
+)
+NO_TARGET = declare(
+    "rollout.no_rollback_target", Kind.CONFLICT, "There is no earlier release that served well."
+)
+UNKNOWN_PROCESS = declare(
+    "rollout.unknown_process", Kind.NOT_FOUND, "The release has no process of that name."
+)
+BAD_COUNT = declare("rollout.bad_count", Kind.INVALID, "A number of replicas is out of range.")
+BAD_VARIABLE = declare("rollout.bad_variable", Kind.INVALID, "A variable's name or value cannot be used.")
+NO_ARCHIVE = declare("rollout.no_archive", Kind.NOT_FOUND, "The named source archive was not uploaded.")
+NOT_CONFIRMED = declare(
+    "rollout.not_confirmed", Kind.INVALID, "A destructive call was not confirmed by the app's name."
+)
+
+KEY_REUSED = declare(
+    "rollout.key_reused", Kind.INVALID, "An idempotency key was used before, for another call."
+)
+
+MAX_REPLICAS = 100
+MAX_ARCHIVE = 2_000_000_000
+
+
+class Rollouts:
+    """Releases, rollouts and environments. Every call may be made from any thread."""
+
+    def __init__(self, parts: Parts, start: Callable[[ChangeId], None]) -> None:
+        self._parts = parts
+        self._start = start
+
+    # Changes
+
+    def made_by(
+        self, key: str, kind: ChangeKind, app: AppName, environment: EnvironmentName
+    ) -> Change | None:
+        """The change that an earlier call with this idempotency key made, or None.
+
+        Raises ``rollout.key_reused`` when that call asked for something else.
+        """
+        id = id_for(key)
+        try:
+            change = self._parts.state.change(id)
+        except HomeportError:
+            return None
+        if (change.kind, change.app, change.environment) != (kind, app, environment):
+            raise KEY_REUSED.error(
+                f"cannot use this Idempotency-Key again: it made {change.kind.value} {change.id} of {change.app}",
+                hint="use a new key for each call",
+            )
+        return change
+
+    def deploy(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        archive_digest: str,
+        commit: str,
+        subject: str,
+        dirty: bool,
+        replace_running: bool,
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes."""
+        parts = self._parts
+        _require_names(app=app, environment=environment)
+        source = parts.archive(archive_digest)
+        if not source.is_file():
+            raise NO_ARCHIVE.error(f"cannot find archive {archive_digest[:12]}", hint="upload it again")
+        text, tree = archive.inspect(source, limit=MAX_ARCHIVE)
+        spec = desired.spec_of(text)
+        if spec.app != app:
+            raise WRONG_APP.error(f"cannot deploy {app}: its homeport.toml names the app {spec.app!r}")
+        self._check(app, environment, spec)
+        digest = rules.digest(tree, spec.build)
+        before = self._environment_or_none(app, environment)
+        reusable = parts.state.reusable(app, digest) if before else None
+        if reusable is None:
+            building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
+        if replace_running:
+            self._take_over(app, environment, actor)
+        scale = dict(before.scale) if before else {}
+        variables = before.variables if before else ()
+        with self._recording(app, environment, actor) as tx:
+            state.ensure_environment(tx, app, environment)
+            id = id or new_id()
+            if reusable is not None:
+                release = reusable.id
+            else:
+                release = state.next_release(tx, app)
+                state.insert_release(
+                    tx,
+                    Release(
+                        app=app,
+                        id=release,
+                        commit=commit,
+                        subject=subject,
+                        dirty=dirty,
+                        digest=digest,
+                        state=ReleaseState.BUILDING,
+                        spec=text,
+                        size=None,
+                        build_seconds=None,
+                        created_at=tx.now,
+                        change=id,
+                    ),
+                )
+            change = self._record(
+                tx,
+                id,
+                ChangeKind.DEPLOY,
+                before or Environment(app, environment, None, None, (), ()),
+                Goal(
+                    release,
+                    desired.wants(spec, scale),
+                    spec.rollout.strategy,
+                    spec.rollout.batch,
+                    desired.config_digest(variables),
+                ),
+                variables,
+                archive_digest=None if reusable else archive_digest,
+            )
+            if reusable is not None:
+                tx.append(
+                    events.BuildReused(
+                        app=app, environment=environment, change=id, release=release, commit=commit
+                    )
+                )
+        self._start(change.id)
+        return change
+
+    def rollback(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        release: ReleaseId | None,
+        replace_running: bool,
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Go back to a release; without a name to the one that last served well."""
+        parts = self._parts
+        now = parts.state.environment(app, environment)
+        if now.serving is None:
+            raise NOTHING_SERVES.error(
+                f"cannot roll back {app}: nothing serves in {environment}", hint="homeport deploy"
+            )
+        target, variables = self._rollback_target(now, release)
+        spec = parts.spec(app, target)
+        self._check(app, environment, spec)
+        if replace_running:
+            self._take_over(app, environment, actor)
+        goal = Goal(target, desired.wants(spec, dict(now.scale)), "blue-green", 1, config=None)
+        with self._recording(app, environment, actor) as tx:
+            change = self._record(tx, id or new_id(), ChangeKind.ROLLBACK, now, goal, variables)
+        self._start(change.id)
+        return change
+
+    def scale(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        processes: Mapping[str, int],
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Run another number of instances of some processes; the number outlives later deploys."""
+        now, spec, variables = self._serving(app, environment, "scale")
+        for name, count in processes.items():
+            _require_process(spec, name)
+            if not 0 <= count <= MAX_REPLICAS:
+                raise BAD_COUNT.error(
+                    f"cannot scale {name} to {count}", hint=f"a number from 0 to {MAX_REPLICAS} is wanted"
+                )
+            if count == 0 and spec.is_routed(name):
+                raise BAD_COUNT.error(
+                    f"cannot scale {name} to 0: it is routed, and would answer nobody",
+                    hint=f"homeport destroy {app} takes an app away for good",
+                )
+        goal = Goal(
+            now.serving or ReleaseId(""),
+            desired.wants(spec, dict(now.scale) | dict(processes)),
+            "blue-green",
+            1,
+            config=None,
+        )
+        with self._recording(app, environment, actor) as tx:
+            change = self._record(tx, id or new_id(), ChangeKind.SCALE, now, goal, variables)
+        self._start(change.id)
+        return change
+
+    def restart(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        actor: str,
+        kind: ChangeKind = ChangeKind.RESTART,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Replace every instance by a new one of the same release, with the variables as they are now."""
+        now, spec, variables = self._serving(app, environment, "restart")
+        heal = kind is ChangeKind.HEAL
+        goal = Goal(
+            now.serving or ReleaseId(""),
+            desired.wants(spec, dict(now.scale)),
+            spec.rollout.strategy,
+            spec.rollout.batch,
+            config=None,
+            fresh=not heal,
+        )
+        with self._recording(app, environment, actor) as tx:
+            change = self._record(tx, id or new_id(), kind, now, goal, variables if heal else now.variables)
+        self._start(change.id)
+        return change
+
+    def abort(self, id: ChangeId) -> Change:
+        """Ask a running change to be taken back; nothing when it is done or promoted already."""
+        change = self._parts.state.change(id)
+        if not change.done:
+            with self._parts.state.store.transaction("homeport") as tx:
+                state.update_change(tx, id, cancelled=True)
+        return self._parts.state.change(id)
+
+    # Settings
+
+    def set_variables(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        set_: Mapping[str, str],
+        unset: tuple[str, ...],
+        actor: str,
+    ) -> Environment:
+        """Set and remove variables for instances that start from now on; restarts nothing by itself."""
+        now = self._parts.state.environment(app, environment)
+        problems = [p for name, value in set_.items() if (p := rules.variable_problem(name, value))]
+        if problems:
+            raise BAD_VARIABLE.error("cannot set the variables", details=problems)
+        unknown = [name for name in unset if name not in dict(now.variables)]
+        if unknown:
+            raise BAD_VARIABLE.error(
+                f"cannot unset {', '.join(unknown)}: not set",
+                hint=did_you_mean(unknown[0], dict(now.variables)),
+            )
+        variables = {k: v for k, v in (dict(now.variables) | dict(set_)).items() if k not in unset}
+        with self._parts.state.store.transaction(actor) as tx:
+            state.update_environment(tx, app, environment, variables=variables)
+            tx.append(
+                events.VariablesChanged(
+                    app=app, environment=environment, set=sorted(set_), unset=sorted(unset)
+                )
+            )
+        return replace(now, variables=tuple(sorted(variables.items())))
+
+    def destroy(self, app: AppName, *, confirm: str, actor: str) -> tuple[int, int]:
+        """Take an app away: instances, releases, routes, settings. (instances, releases) that are gone.
+
+        Its events stay in the journal. ``confirm`` must be the app's name.
+        """
+        parts = self._parts
+        parts.state.require_app(app)
+        if confirm != app:
+            raise NOT_CONFIRMED.error(
+                f"cannot destroy {app}: the name was not confirmed", hint="give the app's name as it is"
+            )
+        for environment in parts.state.environments(app):
+            self._take_over(app, environment.name, actor)
+        instances = parts.state.instances(app)
+        releases = parts.state.releases(app)
+        with parts.traffic:
+            with parts.state.store.transaction(actor) as tx:
+                for e in parts.state.environments(app):
+                    state.update_environment(tx, app, e.name, routing=None, serving=None)
+                for i in instances:
+                    state.update_instance(
+                        tx, i.name, weight=0, retire_at=text_time(tx.now), drain_until=text_time(tx.now)
+                    )
+            parts.publish()
+        parts.runtime.stop(tuple(i.name for i in instances))
+        for i in instances:
+            parts.runtime.forget_logs(i.name)
+        with parts.state.store.transaction(actor) as tx:
+            state.delete_app(tx, app)
+            tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(instances)))
+        parts.publish()
+        files.remove_tree(parts.data_dir / "releases" / app, within=parts.data_dir)
+        return len(instances), len(releases)
+
+    # Within
+
+    def _check(self, app: AppName, environment: EnvironmentName, spec: Spec) -> None:
+        """Raise what would make this spec fail on this machine, beside the apps that are here."""
+        parts = self._parts
+        environments = parts.state.environments()
+        specs = {(e.app, e.routing): parts.spec(e.app, e.routing) for e in environments if e.routing}
+        conflict = desired.route_conflict(app, environment, spec, environments, specs)
+        if conflict is not None:
+            route, other = conflict
+            raise ROUTE_TAKEN.error(
+                f"cannot route {route} to {app}: {other.app} ({other.name}) has it",
+                hint="give the app a host or path of its own under [routes] in homeport.toml",
+            )
+        for process in spec.processes:
+            sample = Instance(
+                app,
+                environment,
+                ReleaseId("r0"),
+                process.name,
+                1,
+                None,
+                "",
+                ChangeId(""),
+                0,
+                False,
+                parts.clock.now(),
+            )
+            parts.runtime.check(desired.instance_spec(sample, process, spec, (), "/"))
+
+    def _environment_or_none(self, app: AppName, environment: EnvironmentName) -> Environment | None:
+        return next((e for e in self._parts.state.environments(app) if e.name == environment), None)
+
+    def _serving(
+        self, app: AppName, environment: EnvironmentName, what: str
+    ) -> tuple[Environment, Spec, tuple[tuple[str, str], ...]]:
+        now = self._parts.state.environment(app, environment)
+        if now.serving is None:
+            raise NOTHING_SERVES.error(
+                f"cannot {what} {app}: nothing serves in {environment}", hint="homeport deploy"
+            )
+        history = self._parts.state.deployments(app, environment)
+        variables = history[0][1] if history else now.variables
+        return now, self._parts.spec(app, now.serving), variables
+
+    def _rollback_target(
+        self, now: Environment, release: ReleaseId | None
+    ) -> tuple[ReleaseId, tuple[tuple[str, str], ...]]:
+        """The release to go back to and the variables it last served with."""
+        app = now.app
+        history = self._parts.state.deployments(app, now.name)
+        if release is not None:
+            found = self._parts.state.release(app, release)
+            if found.state is not ReleaseState.READY:
+                why = {"failed": "its build failed", "pruned": "its files were removed"}.get(
+                    found.state.value, "it is still being built"
+                )
+                raise state.UNKNOWN_RELEASE.error(
+                    f"cannot roll back to {release}: {why}", hint="homeport releases lists what is there"
+                )
+            if release == now.serving:
+                raise NO_TARGET.error(f"cannot roll back to {release}: it serves already")
+            return release, next((v for r, v, _ in history if r == release), now.variables)
+        ready = {r.id for r in self._parts.state.releases(app) if r.state is ReleaseState.READY}
+        for candidate, variables, well in history:
+            if well and candidate != now.serving and candidate in ready:
+                return candidate, variables
+        raise NO_TARGET.error(
+            f"cannot roll back {app}: no earlier release served well in {now.name}",
+            hint="homeport releases; homeport rollback rN names one",
+        )
+
+    def _take_over(self, app: AppName, environment: EnvironmentName, actor: str) -> None:
+        """Have a running change of the environment taken back, and wait for its end."""
+        clock = self._parts.clock
+        until = clock.monotonic() + 60
+        for running in self._parts.state.running(app, environment):
+            self.abort(running.id)
+            while not self._parts.state.change(running.id).done:
+                if clock.monotonic() > until:
+                    raise _busy(running)
+                clock.sleep(0.05)
+
+    @contextmanager
+    def _recording(self, app: AppName, environment: EnvironmentName, actor: str) -> Iterator[Transaction]:
+        """A write transaction in which a second running change shows as ``rollout.busy``, naming the first."""
+        try:
+            with self._parts.state.store.transaction(actor) as tx:
+                yield tx
+        except sa.exc.IntegrityError as e:
+            running = self._parts.state.running(app, environment)
+            if not running:
+                raise
+            raise _busy(running[0]) from e
+
+    def _record(
+        self,
+        tx: Transaction,
+        id: ChangeId,
+        kind: ChangeKind,
+        now: Environment,
+        goal: Goal,
+        variables: tuple[tuple[str, str], ...],
+        archive_digest: str | None = None,
+    ) -> Change:
+        change = Change(
+            id=id,
+            kind=kind,
+            app=now.app,
+            environment=now.name,
+            goal=goal,
+            variables=variables,
+            archive=archive_digest,
+            done=False,
+            failure=None,
+            cancelled=False,
+            result=None,
+            actor=tx.actor,
+            started_at=tx.now,
+            finished_at=None,
+        )
+        state.insert_change(tx, change)
+        tx.append(
+            events.ChangeStarted(
+                app=now.app,
+                environment=now.name,
+                change=id,
+                what=kind.value,
+                release=goal.release,
+                before=now.serving,
+            )
+        )
+        return change
+
+
+def _busy(running: Change) -> HomeportError:
+    return BUSY.error(
+        f"cannot start: {running.kind.value} {running.id} of {running.app} to {running.goal.release} runs "
+        f"in {running.environment}",
+        hint=f"wait for it (homeport events -f), or take over with --replace; started by {running.actor}",
+    )
+
+
+def new_id() -> ChangeId:
+    return ChangeId(f"c-{secrets.token_hex(5)}")
+
+
+def id_for(key: str) -> ChangeId:
+    """The id of the change that a call with this idempotency key makes."""
+    return ChangeId(f"c-{hashlib.sha256(key.encode()).hexdigest()[:10]}")
+
+
+def _require_names(*, app: str, environment: str) -> None:
+    for what, name in (("app", app), ("environment", environment)):
+        if not is_name(name):
+            raise INVALID_NAME.error(
+                f"cannot use {name!r} as the name of an {what}",
+                hint="1 to 40 of a-z, 0-9 and inner hyphens, beginning with a letter",
+            )
+
+
+def _require_process(spec: Spec, name: str) -> ProcessName:
+    process = spec.process(name)
+    if process is None:
+        raise UNKNOWN_PROCESS.error(
+            f"cannot find process {name!r} of {spec.app}",
+            hint=did_you_mean(name, [p.name for p in spec.processes]),
+        )
+    return process.name
+
+
+def _expected_size(source: Path, releases: tuple[Release, ...]) -> int:
+    """Bytes a new release will about take: as much as the last one, at least twice its sources."""
+    last = next((r.size for r in reversed(releases) if r.size), 0)
+    return max(last, 2 * source.stat().st_size)

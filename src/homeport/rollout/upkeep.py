@@ -1,0 +1,73 @@
+"""What the keeper decides. Pure, but for reading an instance's variables from the state."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from homeport.kernel.ids import EnvironmentName, InstanceName, ReleaseId
+from homeport.rollout import desired
+from homeport.rollout.model import Environment, Instance, Release, ReleaseState
+from homeport.rollout.parts import Parts
+from homeport.runtime.model import InstanceSpec, InstanceState, InstanceStatus
+from homeport.spec.model import Spec
+
+KEEP_RELEASES = 5
+SETTLE = timedelta(seconds=0.5)
+"""How long after its retirement an instance without requests is left alone: one may be on its way."""
+
+History = Sequence[tuple[ReleaseId, tuple[tuple[str, str], ...], bool]]
+
+
+def is_due(instance: Instance, now: datetime, sessions: Callable[[Instance], int]) -> bool:
+    """Whether a retired instance is to be stopped: it is time, and it is idle or its drain is over."""
+    if instance.retire_at is None or instance.weight > 0 or now < instance.retire_at + SETTLE:
+        return False
+    if instance.port is None or instance.drain_until is None or now >= instance.drain_until:
+        return True
+    return sessions(instance) == 0
+
+
+def heal_reason(
+    environment: Environment,
+    spec: Spec,
+    instances: Sequence[Instance],
+    statuses: Mapping[InstanceName, InstanceStatus],
+) -> str | None:
+    """Why an environment that nothing moves has to be healed, or None."""
+    wanted = [i for i in instances if i.retire_at is None]
+    orphaned = [i.name for i in wanted if (s := statuses.get(i.name)) and s.state is InstanceState.ORPHANED]
+    if orphaned:
+        return f"{orphaned[0]} lost its supervisor"
+    for want in desired.wants(spec, dict(environment.scale)):
+        there = sum(i.process == want.process and i.release == environment.serving for i in wanted)
+        if there < want.count:
+            return f"{there} of {want.count} instances of {want.process} are there"
+    return None
+
+
+def prunable(
+    releases: Sequence[Release],
+    environments: Sequence[Environment],
+    instances: Sequence[Instance],
+    histories: Mapping[EnvironmentName, History],
+) -> tuple[Release, ...]:
+    """Built releases beyond the newest five that neither serve, nor run, nor are a rollback's target."""
+    ready = [r for r in releases if r.state is ReleaseState.READY]
+    keep = {r.id for r in ready[-KEEP_RELEASES:]}
+    keep |= {r for e in environments for r in (e.serving, e.routing) if r is not None}
+    keep |= {i.release for i in instances}
+    for environment in environments:
+        for release, _, well in histories.get(environment.name, ()):
+            if well and release != environment.serving:
+                keep.add(release)
+                break
+    return tuple(r for r in ready if r.id not in keep)
+
+
+def instance_spec(parts: Parts, instance: Instance) -> InstanceSpec:
+    """How to start an instance that should run, as its change meant it."""
+    spec = parts.spec(instance.app, instance.release)
+    process = spec.process(instance.process)
+    assert process is not None
+    variables = parts.state.change(instance.change).variables
+    directory = str(parts.release_directory(instance.app, instance.release))
+    return desired.instance_spec(instance, process, spec, variables, directory)

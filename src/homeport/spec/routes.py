@@ -1,0 +1,82 @@
+"""Route keys of ``homeport.toml``: ``host``, ``host/prefix``, ``*`` or ``*/prefix``."""
+
+from __future__ import annotations
+
+import re
+
+from homeport.spec.values import shown
+
+ANY_HOST = "*"
+_LONGEST_HOST = 253
+_LONGEST_PREFIX = 200
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+def read_route(key: str) -> tuple[str, str]:
+    """Host and prefix of a route key, in the one form that :class:`~homeport.spec.model.Route` holds.
+
+    Raises ValueError with a reason that begins with "must".
+    """
+    if "://" in key:
+        rest = key.partition("://")[2]
+        raise ValueError(f"must be a host without a scheme, such as {shown(rest or 'shop.example.com')}")
+    if key.startswith("/"):
+        raise ValueError(f"must begin with a host, or with * for any host: {shown('*' + key)}")
+    host, slash, path = key.partition("/")
+    return _host(host), _prefix(slash + path)
+
+
+def _host(text: str) -> str:
+    if text == ANY_HOST:
+        return text
+    if not text:
+        raise ValueError('must be a host, such as "shop.example.com", or "*" for any host')
+    if "*" in text:
+        raise ValueError(
+            f'must be a whole host, or "*" for any host, got {shown(text)}: '
+            "wildcard hosts are not in this version of Homeport yet"
+        )
+    if ":" in text:
+        raise ValueError(
+            f"must be a host name without a port (Homeport's own ports are set by `homeport up`), got {shown(text)}"
+        )
+    if len(text) > _LONGEST_HOST:
+        raise ValueError(f"must be a host of at most {_LONGEST_HOST} characters, got {len(text)}")
+    host = text.lower() if text.isascii() else _to_ascii(text)
+    if len(host) > _LONGEST_HOST or not all(_LABEL.fullmatch(label) for label in host.split(".")):
+        raise ValueError(
+            'must be a host name: letters, digits and inner hyphens, parted by ".", '
+            f'such as "shop.example.com", got {shown(text)}'
+        )
+    return host
+
+
+def _to_ascii(host: str) -> str:
+    """The form of an international host that browsers send: UTS 46, then IDNA 2008."""
+    import idna  # 15 ms that few files need
+
+    try:
+        return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(
+            f"must be a host name, got {shown(host)}, which has no ASCII form: {str(error)[:200]}"
+        ) from None
+
+
+def _prefix(text: str) -> str:
+    path = text.rstrip("/") if not text.endswith("//") else text[:-1]
+    if not path:
+        return "/"
+    if "?" in path or "#" in path:
+        raise ValueError(f'must be a host and a path, without "?" or "#", got {shown(text)}')
+    if len(path) > _LONGEST_PREFIX:
+        raise ValueError(f"must have a path of at most {_LONGEST_PREFIX} characters, got {len(path)}")
+    segments = path[1:].split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise ValueError(f'must have a path without "//", "." or "..", got {shown(text)}')
+    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise ValueError(
+            f'must have a path of letters, digits and "-", ".", "_", "~" only, got {shown(text)}'
+        )
+    return path

@@ -1,0 +1,281 @@
+"""What the value of a key may be. Each type reads a TOML value, or says what it must be instead."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from homeport.kernel.ids import NAME
+from homeport.kernel.text import did_you_mean, nearest
+from homeport.kernel.units import parse_duration, parse_size
+
+
+LARGEST = 2**63 - 1
+"""TOML promises whole numbers of 64 bits and no more."""
+
+
+class Type(Protocol):
+    """What a value may be. Ranges are held as people write them, so that messages show them so."""
+
+    @property
+    def words(self) -> str:
+        """For the reference: ``duration, 1s to 24h``."""
+        ...
+
+    def read(self, value: object) -> object:
+        """The value as the model holds it. Raises ValueError with a reason that begins with "must"."""
+        ...
+
+
+def shown(value: object) -> str:
+    """A value for an error message: short, on one line, nothing unprintable."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            clipped = value if len(value) <= 60 else value[:57] + "…"
+            return quoted(clipped)
+        case int() if not -LARGEST <= value <= LARGEST:
+            return "a number beyond 64 bits"
+        case int() | float():
+            return str(value)
+        case dict():
+            return "a table"
+        case list():
+            return "an array"
+        case datetime.datetime() | datetime.date() | datetime.time():
+            return value.isoformat()
+        case _:
+            return "something else"
+
+
+def quoted(text: str) -> str:
+    """``text`` as a TOML basic string on one line, with everything unprintable escaped."""
+    return '"' + "".join(_escaped(c) for c in text) + '"'
+
+
+def _escaped(c: str) -> str:
+    if c in '"\\':
+        return "\\" + c
+    if c.isprintable():
+        return c
+    named = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(c)
+    return named or (f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}")
+
+
+def _controls(text: str) -> bool:
+    return any(ord(c) < 32 or ord(c) == 127 for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    words: str = "name"
+
+    def read(self, value: object) -> str:
+        if isinstance(value, str) and NAME.fullmatch(value):
+            return value
+        raise ValueError(
+            "must be a name: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first, "
+            f"such as {quoted('shop')}, got {shown(value)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShellLine:
+    """One line for ``sh``. Several lines would go on after one of them failed, so they are refused."""
+
+    words: str = "shell command"
+    longest: int = 10_000
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"must be a shell command in quotes, got {shown(value)}")
+        if not value.strip():
+            raise ValueError("must be a shell command, got an empty one; leave the key out for none")
+        if "\n" in value or "\r" in value:
+            raise ValueError(
+                'must be one line: join the steps with "&&", and end a line of a """ string '
+                "with a backslash to go on below"
+            )
+        if _controls(value.replace("\t", "")):
+            raise ValueError(f"must hold no control characters, got {shown(value)}")
+        if len(value) > self.longest:
+            raise ValueError(f"must be of at most {self.longest} characters, got {len(value)}")
+        return value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory of the release, below its top or the top itself. Held without "./" and final "/"."""
+
+    words: str = "directory"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or not value or _controls(value) or len(value) > 500:
+            raise ValueError(f'must be a directory of the release, such as "public", got {shown(value)}')
+        if "\\" in value:
+            raise ValueError(f'must part directories with "/", got {shown(value)}')
+        if value.startswith(("/", "~")):
+            raise ValueError(
+                f'must be relative to the top of the release, such as "public", got {shown(value)}'
+            )
+        parts = [part for part in value.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            raise ValueError(f'must stay inside the release: no "..", got {shown(value)}')
+        return "/".join(parts) or "."
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPath:
+    words: str = "URL path"
+    longest: int = 1000
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or not value.startswith("/"):
+            raise ValueError(
+                f'must be a URL path that begins with "/", such as "/health", got {shown(value)}'
+            )
+        if "#" in value:
+            raise ValueError(f'must hold no "#": it is never sent to a server, got {shown(value)}')
+        if not value.isascii() or _controls(value) or " " in value:
+            raise ValueError(
+                f"must hold no spaces, control characters or letters beyond ASCII (write %20 and the like), "
+                f"got {shown(value)}"
+            )
+        if len(value) > self.longest:
+            raise ValueError(f"must be of at most {self.longest} characters, got {len(value)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    words: str = "system user"
+
+    def read(self, value: object) -> str:
+        if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", value):
+            return value
+        raise ValueError(f'must be the name of a system user, such as "www-data", got {shown(value)}')
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    low: int
+    high: int
+
+    @property
+    def words(self) -> str:
+        return f"whole number, {self.low} to {self.high}"
+
+    def read(self, value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high:
+            return value
+        raise ValueError(f"must be a whole number from {self.low} to {self.high}, got {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    low: float
+    high: float
+
+    @property
+    def words(self) -> str:
+        return f"number, {self.low:g} to {self.high:g}"
+
+    def read(self, value: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high:
+            return float(value)
+        raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, got {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    low: str
+    high: str
+
+    @property
+    def words(self) -> str:
+        return f"duration, {self.low} to {self.high}"
+
+    def read(self, value: object) -> float:
+        must = (
+            f'must be a duration from {self.low} to {self.high}, such as "30s" or "10m", got {shown(value)}'
+        )
+        if not isinstance(value, str):
+            raise ValueError(must)
+        try:
+            seconds = parse_duration(value)
+        except (ValueError, OverflowError):
+            raise ValueError(must) from None
+        if not parse_duration(self.low) <= seconds <= parse_duration(self.high):
+            raise ValueError(must)
+        return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    low: str
+    high: str
+
+    @property
+    def words(self) -> str:
+        return f"size, {self.low} to {self.high}"
+
+    def read(self, value: object) -> int:
+        must = f'must be a size from {self.low} to {self.high}, such as "512MB" or "2GB", got {shown(value)}'
+        if not isinstance(value, str):
+            raise ValueError(must)
+        try:
+            size = parse_size(value)
+        except (ValueError, OverflowError):
+            raise ValueError(must) from None
+        if not parse_size(self.low) <= size <= parse_size(self.high):
+            raise ValueError(must)
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    options: tuple[str, ...]
+    later: Mapping[str, str] = field(default_factory=dict)
+    """Options that a later version brings: what each is, for the message."""
+
+    @property
+    def words(self) -> str:
+        return " or ".join(quoted(option) for option in self.options)
+
+    def read(self, value: object) -> str:
+        if isinstance(value, str) and value in self.options:
+            return value
+        if isinstance(value, str) and value in self.later:
+            raise ValueError(f"must be {self.words}: {self.later[value]} not in this version of Homeport yet")
+        hint = ""
+        if isinstance(value, str) and len(value) <= 60 and nearest(value, self.options):
+            hint = f"; {did_you_mean(value, self.options)}"
+        raise ValueError(f"must be {self.words}, got {shown(value)}{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A value of an environment variable. It may be private, so it never stands in a message."""
+
+    words: str = "string, whole number or true/false"
+    longest: int = 32_000
+
+    def read(self, value: object) -> str:
+        match value:
+            case bool():
+                return "true" if value else "false"
+            case int() if -LARGEST <= value <= LARGEST:
+                return str(value)
+            case str():
+                pass
+            case _:
+                raise ValueError("must be a string, a whole number, true or false")
+        if any(c in value for c in "\0\n\r"):
+            raise ValueError("must be one line: no line break and no NUL")
+        if len(value.encode()) > self.longest:
+            raise ValueError(f"must be of at most {self.longest} bytes")
+        return value

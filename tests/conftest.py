@@ -1,0 +1,18 @@
+"""The folder sets the marker and the time limit."""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LIMITS = {"unit": 20, "contract": 60, "integration": 120, "e2e": 240, "chaos": 600}
+"""Seconds after which a hanging test is ended: the style's limits, with room for a busy machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tier = item.path.relative_to(HERE).parts[0]
+        if tier in LIMITS:
+            item.add_marker(getattr(pytest.mark, tier))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(LIMITS[tier]))

@@ -1,0 +1,119 @@
+"""The example shop as an ASGI app, without a server."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import shop.app
+from shop import release
+from shop.app import Shop
+from shop.page import LOOKS, render
+
+
+class Memory:
+    """Stands in for the orders file."""
+
+    def __init__(self) -> None:
+        self.stored: list[dict[str, object]] = []
+
+    def add(self, order: dict[str, object]) -> None:
+        self.stored.append(order)
+
+    def ids(self) -> list[str]:
+        return [str(order["id"]) for order in self.stored]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setenv("HOMEPORT_RELEASE", "r7")
+    return Shop(Memory())  # type: ignore[arg-type]
+
+
+def ask(
+    made: Shop, method: str, path: str, parts: tuple[bytes, ...] = (b"",), query: bytes = b""
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    sent: list[dict[str, Any]] = []
+    waiting = list(parts)
+
+    async def receive() -> dict[str, Any]:
+        if not waiting:
+            await asyncio.Event().wait()
+        body = waiting.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(waiting)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if len(sent) == 4:
+            made.stopping = True
+
+    scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": []}
+    asyncio.run(made(scope, receive, send))
+    return (
+        sent[0]["status"],
+        dict(sent[0]["headers"]),
+        b"".join(message.get("body", b"") for message in sent[1:]),
+    )
+
+
+def test_every_answer_names_its_release(made: Shop) -> None:
+    for path in ("/", "/health", "/version", "/products", "/missing"):
+        assert ask(made, "GET", path)[1][b"x-release"] == b"r7"
+
+
+def test_unknown_paths_and_methods(made: Shop) -> None:
+    assert ask(made, "GET", "/missing")[0] == 404
+    assert ask(made, "POST", "/products")[0] == 405
+    assert ask(made, "HEAD", "/products")[0] == 200
+
+
+def test_an_order_sent_twice_is_stored_twice(made: Shop) -> None:
+    body = b'{"id":"a-1","items":["tea","bell"]}'
+    for _ in range(2):
+        status, _, answer = ask(made, "POST", "/orders", (body[:10], body[10:]))
+        assert (status, json.loads(answer)) == (201, {"id": "a-1", "items": 2})
+    assert json.loads(ask(made, "GET", "/orders/count")[2]) == {"orders": 2, "distinct": 1}
+    assert json.loads(ask(made, "GET", "/orders/ids")[2]) == ["a-1", "a-1"]
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"{}", b'{"id":""}', b'{"id":7}', b"\xff"])
+def test_an_order_without_an_id_is_refused(made: Shop, body: bytes) -> None:
+    assert ask(made, "POST", "/orders", (body,))[0] == 422
+    assert json.loads(ask(made, "GET", "/orders/count")[2])["orders"] == 0
+
+
+def test_an_order_that_is_too_large_is_refused(made: Shop) -> None:
+    assert ask(made, "POST", "/orders", (b" " * 600_000, b" " * 600_000))[0] == 413
+
+
+def test_upload_counts_what_came(made: Shop) -> None:
+    assert json.loads(ask(made, "POST", "/upload", (b"x" * 10, b"y" * 5))[2]) == {"bytes": 15}
+
+
+def test_events_follow_each_other_and_end_when_the_shop_stops(
+    made: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop.app, "TICK", 0.0)
+    status, headers, body = ask(made, "GET", "/events")
+    assert (status, headers[b"content-type"]) == (200, b"text/event-stream")
+    ids = [line for line in body.decode().splitlines() if line.startswith("id:")]
+    assert ids == ["id: 1", "id: 2", "id: 3"]
+
+
+def test_slow_takes_a_number(made: Shop) -> None:
+    assert json.loads(ask(made, "GET", "/slow", query=b"seconds=0")[2]) == {"waited": 0.0}
+    assert ask(made, "GET", "/slow", query=b"seconds=x")[0] == 422
+
+
+def test_a_broken_release_fails_its_health_check(made: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "BROKEN", True)
+    with pytest.raises(RuntimeError, match="price list"):
+        ask(made, "GET", "/health")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_page_has_no_outside_assets_and_shows_its_release(look: str) -> None:
+    page = render("1", look, "r1<script>").decode()
+    assert "r1&lt;script&gt;" in page
+    assert "http://" not in page and "https://" not in page and "<script" not in page
+    assert "width=device-width" in page
