@@ -78,6 +78,8 @@ class Shop:
         gone = asyncio.create_task(_disconnected(receive))
         try:
             async for part in parts:
+                if gone.done():
+                    return
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:

@@ -3,12 +3,12 @@
 from html import escape
 
 PRODUCTS = [
-    {"id": "rope", "name": "Mooring rope", "about": "12 m, spliced by hand", "price": 3400, "icon": "🪢"},
-    {"id": "lamp", "name": "Storm lamp", "about": "Brass, burns 20 hours", "price": 5900, "icon": "🏮"},
-    {"id": "compass", "name": "Compass", "about": "Points home", "price": 8200, "icon": "🧭"},
-    {"id": "chart", "name": "Sea chart", "about": "All known harbours", "price": 2600, "icon": "🗺️"},
-    {"id": "tea", "name": "Galley tea", "about": "Strong, 250 g", "price": 900, "icon": "🫖"},
-    {"id": "bell", "name": "Ship's bell", "about": "Heard for a mile", "price": 12500, "icon": "🔔"},
+    {"id": "rope", "name": "Mooring rope", "about": "12 m, spliced by hand", "price": 3400},
+    {"id": "lamp", "name": "Storm lamp", "about": "Brass, burns 20 hours", "price": 5900},
+    {"id": "compass", "name": "Compass", "about": "Points home", "price": 8200},
+    {"id": "chart", "name": "Sea chart", "about": "All known harbours", "price": 2600},
+    {"id": "tea", "name": "Galley tea", "about": "Strong, 250 g", "price": 900},
+    {"id": "bell", "name": "Ship's bell", "about": "Heard for a mile", "price": 12500},
 ]
 """Prices in cents."""
 
@@ -31,7 +31,8 @@ ul{list-style:none;margin:-40px 0 0;padding:0;display:grid;gap:16px;
 grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr))}
 li{background:#fff;border-radius:12px;padding:20px;box-shadow:0 1px 3px #0002,0 8px 24px #0001;
 display:grid;grid-template-columns:auto 1fr auto;gap:4px 16px;align-items:center}
-.icon{grid-row:span 2;font-size:2rem}
+.icon{grid-row:span 2;width:44px;height:44px;border-radius:50%;display:grid;place-items:center;
+font-weight:700;color:#fff;background:linear-gradient(135deg,var(--deep),var(--bright))}
 h2{margin:0;font-size:1.0625rem}
 li p{margin:0;color:#51636d;font-size:.9375rem}
 .price{font-weight:600;grid-row:1/3;grid-column:3}
@@ -43,7 +44,7 @@ def render(version: str, look: str, release: str) -> bytes:
     """The page as it goes over the wire; it only changes with the release."""
     deep, bright, paper = LOOKS[look]
     items = "".join(
-        f'<li><span class="icon" aria-hidden="true">{p["icon"]}</span><h2>{escape(str(p["name"]))}</h2>'
+        f'<li><span class="icon" aria-hidden="true">{escape(str(p["name"])[0])}</span><h2>{escape(str(p["name"]))}</h2>'
         f"<p>{escape(str(p['about']))}</p>"
         f'<span class="price">€ {int(str(p["price"])) / 100:.2f}</span></li>'
         for p in PRODUCTS

@@ -395,7 +395,7 @@ def _seen(
     if status is None and mine:
         return None
     current = status.state if status else InstanceState.STOPPED
-    alive = current in (InstanceState.STARTING, InstanceState.RUNNING)
+    alive = current in (InstanceState.STARTING, InstanceState.RUNNING, InstanceState.ORPHANED)
     lost = current in (InstanceState.ORPHANED, InstanceState.STOPPING) or (
         current is InstanceState.STOPPED and not mine
     )

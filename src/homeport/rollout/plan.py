@@ -174,8 +174,9 @@ def _take_back(seen: Observed) -> tuple[Step, ...]:
     for i in seen.instances:
         if not i.routed:
             continue
-        serves = not i.mine and i.release == seen.serving and i.usable and i.ready
-        weights[i.name] = FULL_WEIGHT if serves and (i.weight > 0 or i.retiring) else 0
+        serves = not i.mine and i.release == seen.serving and i.ready
+        back = serves and (i.weight > 0 or i.retiring)
+        weights[i.name] = FULL_WEIGHT if back else 0
     shifted = any(i.mine and i.weight > 0 for i in seen.instances if i.routed)
     if shifted or seen.routing != seen.serving:
         steps.append(Shift(tuple(sorted(weights.items())), seen.serving, warm=False))

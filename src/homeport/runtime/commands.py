@@ -21,7 +21,7 @@ MAX_SOCKET_PATH = 90
 """Bytes; the kernel takes 107, and supervisor binds ``<socket>.<pid>`` before it renames."""
 
 _INSTANCE = re.compile(rf"(?:{NAME.pattern})\.(?:{NAME.pattern})\.r[1-9][0-9]*\.(?:{NAME.pattern})\.[0-9]+")
-_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f]|(?:^|\s)[;#]|^\s|\s$")
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f]|(?:^|\s)[;#]|^\s|\s$|%\(here\)s")
 _GLOB = re.compile(r"[*?\[\]]")
 _NOT_SIMPLE = re.compile(r"[;&|()<>`{}!\n\r\\]|\$\(")
 _SHELL_WORD = re.compile(
@@ -109,7 +109,7 @@ def check_data_directory(layout: Layout) -> None:
     if not layout.data.is_absolute():
         what = "it is not absolute"
     elif _UNWRITABLE.search(path):
-        what = "supervisor takes no control characters, no blank at an end, and no ' ;' or ' #' in a path"
+        what = "supervisor takes no control characters, no blank at an end, and no ' ;', ' #' or '%(here)s' in a path"
     elif _GLOB.search(path):
         what = "supervisor reads * ? [ ] as patterns"
     elif len(str(layout.socket).encode()) > MAX_SOCKET_PATH:
@@ -168,6 +168,7 @@ stdout_logfile=NONE
 
 
 def _render_own(layout: Layout, program: Program) -> str:
+    # Supervisor expands ``%`` twice in stdout_logfile.
     return f"""
 [program:{program.name}]
 command={_argv(program.argv)}
@@ -183,7 +184,7 @@ stopwaitsecs={_wait(program.stop_wait)}
 stopasgroup=true
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={_value(str(layout.log(program.name)))}
+stdout_logfile={_value(_value(str(layout.log(program.name))))}
 stdout_logfile_maxbytes={LOG_BYTES}
 stdout_logfile_backups={LOG_KEPT}
 """
@@ -213,7 +214,7 @@ pidfile={_value(str(layout.pid_file))}
 directory=/
 umask=022
 nodaemon={"true" if nodaemon else "false"}
-minfds=4096
+minfds=1024
 minprocs=200
 nocleanup=true
 {as_user}

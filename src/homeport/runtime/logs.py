@@ -101,32 +101,30 @@ class Follower:
     def _next_file(self) -> bool:
         """Go on to the file that follows the one that is read to its end; False when it is the newest."""
         inode = os.fstat(self._file.fileno()).st_ino if self._file is not None else 0
-        files: list[tuple[int, BufferedReader]] = []
-        with contextlib.ExitStack() as stack:
-            for path in self._paths:  # newest first
-                f = _open(path)
-                if f is None:
-                    continue
-                stack.callback(f.close)
-                this = os.fstat(f.fileno()).st_ino
+        following: Path | None = None
+        expected = 0
+        for path in self._paths:  # newest first
+            with contextlib.suppress(FileNotFoundError):
+                this = path.stat().st_ino
                 if this == inode:
                     break
-                files.append((this, f))
-            if not files:
-                return False
-            stack.pop_all()
-            *newer, (_, following) = files
-            for _, f in newer:
-                f.close()
+                following, expected = path, this
+        if following is None:
+            return False
         if self._file is not None:
             # Lines written to it between the last read and its rotation are read first.
-            late = self._file.read()
-            if late:
-                following.close()
-                self._file.seek(-len(late), os.SEEK_CUR)
+            position = self._file.tell()
+            if self._file.seek(0, os.SEEK_END) != position:
+                self._file.seek(position)
                 return True
-            self._file.close()
-        self._file = following
+        file = _open(following)
+        if file is None:
+            return True
+        if os.fstat(file.fileno()).st_ino != expected:  # rotated again just now
+            file.close()
+            return True
+        self.close()
+        self._file = file
         self._rest = b""
         return True
 

@@ -11,10 +11,10 @@ from homeport.kernel.clock import Clock
 from homeport.runtime import cgroup
 from homeport.runtime.commands import is_instance
 from homeport.runtime.layout import Layout
-from homeport.system.net import holds_socket
 from homeport.system.process import is_alive, marked
 
 POLL = 0.02
+YOUNG_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ def _leader(layout: Layout, name: str, boot: str) -> int | None:
 
 def _group(leader: int) -> set[int]:
     members = set()
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            stat = _stat(int(entry.name))
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            stat = _stat(int(name))
             if stat and stat[2] == str(leader) and stat[0] not in "ZX":
-                members.add(int(entry.name))
+                members.add(int(name))
     return members
 
 
@@ -122,9 +122,20 @@ def living(
 def _children(pid: int) -> list[int]:
     children: list[int] = []
     with contextlib.suppress(OSError):
-        for task in os.scandir(f"/proc/{pid}/task"):
-            children += map(int, Path(f"{task.path}/children").read_text().split())
+        for task in os.listdir(f"/proc/{pid}/task"):
+            children += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
     return children
+
+
+def holds_socket(pid: int, inodes: frozenset[int]) -> bool:
+    """Whether a process has one of the sockets open (False when it may not be looked at)."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{fd}") in wanted:
+                    return True
+    return False
 
 
 def tree_holds_socket(pid: int, inodes: frozenset[int]) -> bool:
@@ -158,6 +169,21 @@ class Ending:
 
     deadline: float
     told: set[int] = field(default_factory=set)
+    _young: int = 0
+    _tell_again: float = 0.0
+
+    def tell_young(self, leader: int, is_starting: bool, now: float) -> None:
+        """SIGTERM twice a second to the group of a process that was just started when its end began.
+
+        A signal that comes between supervisor's fork and exec is taken by supervisor's own handler in
+        the child and lost; the process would live until SIGKILL.
+        """
+        if is_starting:
+            self._young, self._tell_again = leader, now + YOUNG_PAUSE
+        elif leader == self._young and now >= self._tell_again:
+            self._tell_again = now + YOUNG_PAUSE
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader, signal.SIGTERM)
 
     def advance(self, pids: tuple[int, ...], now: float) -> None:
         """SIGTERM once to each process not told yet, SIGKILL to all after the deadline."""

@@ -36,12 +36,13 @@ from homeport.runtime.processes import (
     Processes,
     end_pids,
     forget,
+    holds_socket,
     launched,
     living,
     tree_holds_socket,
 )
 from homeport.system.files import read_json, write_atomic
-from homeport.system.net import holds_socket, listener_inodes
+from homeport.system.net import listener_inodes
 from homeport.system.process import INSTANCE, OWNER, is_alive
 
 STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL = 0, 10, 20, 30, 40, 100, 200
@@ -246,6 +247,7 @@ class SupervisorRuntime:
         for name, info in states.items():
             if info["pid"]:
                 endings[name].told.add(info["pid"])
+                endings[name].tell_young(info["pid"], info["state"] == STARTING, self._clock.monotonic())
             if info["state"] in _TO_STOP:
                 calls.append(("stopProcess", (name, False)))
             elif info["state"] in _ENDED:

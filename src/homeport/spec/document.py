@@ -18,6 +18,7 @@ _PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end 
 _PLAINER = {
     "Cannot overwrite a value": "a key is written twice, or is both a value and a table",
     "Invalid statement": 'a line must be a key and its value (key = "value"), or a table ([table])',
+    "Invalid initial character for a key part": "a key must be here; a table in { } stands in one line",
     "Invalid value": 'this is not a TOML value; text stands in quotes: key = "value"',
     "Unterminated string": "a string is not closed",
     "Expected '=' after a key in a key/value pair": 'a key needs "=" and a value after it',

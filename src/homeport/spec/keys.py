@@ -46,8 +46,8 @@ class Table:
     path: str
     meaning: str
     """Markdown for the reference."""
-    free: bool = False
-    """Whether its keys are names of the team's choice rather than keys of this table."""
+    example: str = ""
+    """Lines for the reference, where the keys are of the team's choice rather than in :data:`KEYS`."""
 
 
 PROCESS = "processes.NAME"
@@ -85,7 +85,7 @@ TABLES = (
         "difference. Hosts beyond ASCII are converted to the form that browsers send (`xn--…`). Ports, "
         "schemes and wildcards such as `*.example.com` are not accepted.\n\n"
         'Without `[routes]`, an app that has a process `web` gets the route `"*" = "web"`.',
-        free=True,
+        example='"shop.example.com" = "web"\n"example.com/shop" = "web"\n"*/guide" = "guide"',
     ),
     Table(
         "env",
@@ -93,7 +93,7 @@ TABLES = (
         "`_`, no digit first; a value is a string of one line, a whole number, or true or false. `PORT`, "
         "`PATH` and names that begin with `HOMEPORT_` are reserved. Passwords and keys do not belong into "
         "a file of the repository: set them with `homeport env set`, which also wins over this table.",
-        free=True,
+        example='LOG_LEVEL = "info"\nWEB_CONCURRENCY = 2\nDEBUG = false',
     ),
     Table("rollout", "How requests move from one release to the next."),
 )

@@ -12,7 +12,6 @@ from homeport.kernel.ids import NAME
 from homeport.kernel.text import did_you_mean, nearest
 from homeport.kernel.units import parse_duration, parse_size
 
-
 LARGEST = 2**63 - 1
 """TOML promises whole numbers of 64 bits and no more."""
 

@@ -116,6 +116,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (public / "out.txt").symlink_to(release / "secret.txt")
     (public / "outside").symlink_to(release)
     (public / "hidden-behind").symlink_to(".git")
+    (public / ".linked").symlink_to("index.html")
     (public / "loop").symlink_to("loop")
     os.mkfifo(public / "pipe")
     with open(public / "big.bin", "wb") as f:
@@ -168,6 +169,7 @@ def test_what_is_not_there_answers_404_with_the_sites_own_page(server: Server, p
         "/.env",
         "/.git/config",
         "/hidden-behind/config",
+        "/.linked",
         "/about/../.env",
     ],
 )
@@ -194,6 +196,14 @@ def test_precompressed_files_go_to_those_who_take_them(server: Server) -> None:
         assert found.headers["vary"] == "Accept-Encoding"
         assert found.headers["cache-control"] == IMMUTABLE
     assert len({x.headers["etag"] for x in (plain, small, smallest)}) == 3
+
+
+def test_a_copy_of_the_same_size_and_time_has_a_tag_of_its_own(server: Server) -> None:
+    for name in ("twin.txt", "twin.txt.gz"):
+        (server.public / name).write_text("same size")
+        os.utime(server.public / name, ns=(10**18, 10**18))
+    tags = {server.ask("/twin.txt", Accept_Encoding=e).headers["etag"] for e in ("gzip", "identity")}
+    assert len(tags) == 2
 
 
 def test_a_precompressed_file_that_is_a_link_is_left_alone(server: Server) -> None:

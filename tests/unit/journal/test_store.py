@@ -118,7 +118,9 @@ def test_the_migrations_give_the_tables_that_the_code_uses(tmp_path):
     for table in schema.metadata.sorted_tables:
         assert {c["name"] for c in inspector.get_columns(table.name)} == {c.name for c in table.columns}
     engine.dispose()
-    versions = sorted((p.name for p in __import__("pathlib").Path(schema.__file__).parent.glob("migrations/versions/0*.py")))
+    versions = sorted(
+        p.name for p in __import__("pathlib").Path(schema.__file__).parent.glob("migrations/versions/0*.py")
+    )
     assert versions[-1].startswith(SCHEMA)
 
 

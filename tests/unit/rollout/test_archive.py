@@ -37,7 +37,9 @@ def inspect(path, limit=10**9):
 
 
 def test_a_plain_archive_gives_its_spec_and_its_files(tmp_path):
-    path = make(tmp_path / "a.tar", ("bin/run", b"#!/bin/sh\n", 0o755), ("a/b/c.txt", b"hi"), link("here", "a/b"))
+    path = make(
+        tmp_path / "a.tar", ("bin/run", b"#!/bin/sh\n", 0o755), ("a/b/c.txt", b"hi"), link("here", "a/b")
+    )
     text, _ = inspect(path)
     assert text == SPEC.decode()
     archive.unpack(path, tmp_path / "out")

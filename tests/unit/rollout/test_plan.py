@@ -271,7 +271,11 @@ def situations(draw):
 @settings(max_examples=300, deadline=None)
 def test_from_any_situation_every_prefix_holds_and_it_ends(situation, fails):
     wanted, start = situation
-    bad = frozenset({f"shop.production.{wanted.release}.web.{n}" for n in range(1, 9)}) if fails else frozenset()
+    bad = (
+        frozenset({f"shop.production.{wanted.release}.web.{n}" for n in range(1, 9)})
+        if fails
+        else frozenset()
+    )
     world = World(wanted, start, never_ready=bad)
     world.run()
     if world.seen.promoted:

@@ -66,7 +66,7 @@ pidfile=/srv/port/supervisor/supervisord.pid
 directory=/
 umask=022
 nodaemon=true
-minfds=4096
+minfds=1024
 minprocs=200
 nocleanup=true
 user=root
@@ -118,7 +118,7 @@ stdout_logfile_backups=3
 
 @pytest.mark.parametrize(
     "value",
-    ["plain", "with blank", "100%", "%(here)s", "a'b", 'a"b', "a,b=c", "ünï", "semi;colon", "x#y", "$HOME"],
+    ["plain", "with blank", "100%", "%(x)s", "a'b", 'a"b', "a,b=c", "ünï", "semi;colon", "x#y", "$HOME"],
 )
 def test_supervisor_reads_back_what_was_written(value: str) -> None:
     from supervisor.datatypes import dict_of_key_value_pairs
@@ -130,13 +130,15 @@ def test_supervisor_reads_back_what_was_written(value: str) -> None:
     assert dict_of_key_value_pairs(parser["program:p"]["environment"] % {}) == {"KEY": value}
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a ;b", "a #b", "'quoted'", "both ' and \""])
+@pytest.mark.parametrize("value", ["a\nb", "a ;b", "a #b", "'quoted'", "both ' and \"", "%(here)s"])
 def test_a_value_that_the_format_cannot_hold_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="cannot hold"):
         commands.render_supervisord(LAYOUT, [Program("p", ("/bin/x",), (("KEY", value),))])
 
 
-@pytest.mark.parametrize("path", ["relative", "/a[b]", "/a*", "/a ;b", "/a\nb", "/a ", "/" + "long/" * 20])
+@pytest.mark.parametrize(
+    "path", ["relative", "/a[b]", "/a*", "/a ;b", "/a\nb", "/a ", "/%(here)s", "/" + "long/" * 20]
+)
 def test_a_data_directory_that_cannot_be_written_is_refused(path: str) -> None:
     with pytest.raises(HomeportError) as e:
         commands.render_supervisord(Layout(Path(path)), ())

@@ -1,0 +1,240 @@
+"""What ``script/demo`` shows: deploys under load, a broken release that never takes traffic, a rollback."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from load import LoadProcess, Mix, compare_orders
+
+ROOT = Path(__file__).resolve().parent.parent
+HOMEPORT = ROOT / ".venv" / "bin" / "homeport"
+HOST = "shop.localhost"
+
+
+@dataclass
+class Deploy:
+    what: str
+    release: str
+    verdict: str
+    serving: str
+    seconds: float
+    build_seconds: float
+    expected: bool
+
+
+class Demo:
+    def __init__(self, data_dir: Path, *, quiet: bool) -> None:
+        self.data_dir = data_dir
+        self.quiet = quiet
+        self.work = Path(tempfile.mkdtemp(prefix="homeport-demo-"))
+        self.shop = self.work / "shop"
+        self.deploys: list[Deploy] = []
+        self.address = ""
+        self.started = False
+        self.load: LoadProcess | None = None
+        self.environment = os.environ | {
+            "HOMEPORT_HOME": str(data_dir),
+            "GIT_AUTHOR_NAME": "demo",
+            "GIT_AUTHOR_EMAIL": "demo@localhost",
+            "GIT_COMMITTER_NAME": "demo",
+            "GIT_COMMITTER_EMAIL": "demo@localhost",
+        }
+
+    def say(self, text: str = "") -> None:
+        print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
+
+    def homeport(self, *arguments: str) -> dict[str, Any] | list[Any]:
+        """A command with --json; its answer."""
+        done = subprocess.run(
+            [HOMEPORT, *arguments, "--json"],
+            env=self.environment, cwd=self.work, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode not in (0, 7):
+            raise SystemExit(f"homeport {' '.join(arguments)} failed:\n{done.stderr}")
+        return json.loads(done.stdout)
+
+    def up(self) -> None:
+        address = "127.0.0.1:8080"
+        settings = self.data_dir / "homeport.json"
+        if settings.exists():
+            address = json.loads(settings.read_text())["http"]
+        elif not _is_free(8080):
+            address = f"127.0.0.1:{_free_port()}"
+        found = self.homeport("up", "--http", address)
+        self.address = found["http"]
+        self.started = True
+        self.say(f"$ homeport up --data-dir {self.data_dir} --http {address}\n  {found['message']}\n")
+
+    def commit(self, message: str, **values: object) -> None:
+        release = self.shop / "shop" / "release.py"
+        lines = release.read_text().splitlines()
+        for name, value in values.items():
+            lines = [f"{name} = {value!r}" if line.startswith(f"{name} = ") else line for line in lines]
+        release.write_text("\n".join(lines) + "\n")
+        for command in (["add", "-A"], ["commit", "-q", "-m", message]):
+            subprocess.run(["git", *command], cwd=self.shop, env=self.environment, check=True)
+
+    def run(self, what: str, *arguments: str, promoted: bool) -> None:
+        """A command as a user gives it, its output live; its verdict goes to the table."""
+        self.say(f"$ homeport {' '.join(arguments)}")
+        child = subprocess.Popen(
+            [HOMEPORT, *arguments], cwd=self.shop, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert child.stdout is not None
+        began = time.monotonic()
+        with child.stdout:
+            for line in child.stdout:
+                self.say(f"  {line.rstrip()}")
+        status = child.wait()
+        seconds = time.monotonic() - began
+        changes = self.homeport("status")["apps"][0]["environments"][0]
+        change = changes["change"]
+        releases = {r["id"]: r for r in self.homeport("releases", "--app", "shop")}
+        self.deploys.append(
+            Deploy(
+                what=what,
+                release=change["release"],
+                verdict=change["result"]["verdict"],
+                serving=changes["serving"] or "",
+                seconds=round(seconds, 2),
+                build_seconds=(releases[change["release"]]["build_seconds"] or 0.0)
+                if arguments[0] == "deploy"
+                else 0.0,
+                expected=(status == 0) == promoted,
+            )
+        )
+        self._say_load()
+
+    def _say_load(self) -> None:
+        if self.load is not None:
+            latest = self.load.latest
+            self.say(f"  load: {latest['sent']} requests sent, {latest['failed']} failed\n")
+        else:
+            self.say()
+
+    def show(self) -> dict[str, Any]:
+        shutil.copytree(ROOT / "examples" / "shop", self.shop, ignore=shutil.ignore_patterns(".venv", "data"))
+        subprocess.run(["git", "init", "-q", str(self.shop)], check=True)
+        with open(self.shop / "homeport.toml", "a") as spec:
+            spec.write(f"\n[env]\nSHOP_DATA = {json.dumps(str(self.work / 'orders'))}\n")
+        self.up()
+        self.commit("Open the shop")
+        self.run("first release", "deploy", promoted=True)
+        self.say("# from here on: steady load, GETs, POSTs, slow requests, a WebSocket and an event stream\n")
+        self.load = LoadProcess(self.address, HOST, Mix())
+        time.sleep(1.5)
+        self.commit("A new look", VERSION="2", LOOK="sunset")
+        self.run("new look", "deploy", promoted=True)
+        self.commit("Clever, but broken", VERSION="3", BROKEN=True)
+        self.run("broken release", "deploy", promoted=False)
+        self.run("back to the first", "rollback", promoted=True)
+        time.sleep(1.0)
+        figures = self.load.stop()
+        orders = compare_orders(figures["acknowledged"], figures["unacknowledged"], self.stored_orders())
+        result = {
+            "url": f"http://{HOST}:{self.address.rpartition(':')[2]}/",
+            "data_dir": str(self.data_dir),
+            "requests_sent": figures["sent"],
+            "requests_failed": figures["failed"],
+            "failures": figures["failures"],
+            "orders_lost": len(orders["lost"]),
+            "orders_doubled": len(orders["doubled"]),
+            "by_kind": figures["by_kind"],
+            "releases": figures["releases"],
+            "deploys": [asdict(d) for d in self.deploys],
+        }
+        result["ok"] = (
+            not figures["failed"]
+            and not orders["lost"]
+            and not orders["doubled"]
+            and all(d.expected for d in self.deploys)
+        )
+        return result
+
+    def stored_orders(self) -> list[str]:
+        request = urllib.request.Request(f"http://{self.address}/orders/ids", headers={"Host": HOST})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found = json.load(answer)
+        return found["ids"] if isinstance(found, dict) else found
+
+    def table(self, result: dict[str, Any]) -> None:
+        rows = [("WHAT", "RELEASE", "VERDICT", "SERVES", "SECONDS", "OF IT BUILD")]
+        for d in self.deploys:
+            rows.append(
+                (d.what, d.release, d.verdict, d.serving, f"{d.seconds:.2f}", f"{d.build_seconds:.2f}")
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        for row in rows:
+            self.say("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+        self.say()
+        self.say(f"requests sent   {result['requests_sent']}")
+        self.say(f"requests failed {result['requests_failed']}")
+        for failure in result["failures"]:
+            self.say(f"  {failure['time']} {failure['kind']}: {failure['what']}")
+        self.say(f"orders lost     {result['orders_lost']}, doubled {result['orders_doubled']}")
+        self.say(f"open            {result['url']}")
+
+    def close(self) -> None:
+        if self.load is not None:
+            self.load.__exit__()
+        if self.started:
+            subprocess.run(
+                [HOMEPORT, "down"], env=self.environment, cwd="/", capture_output=True, check=False
+            )
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="script/demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end after the table")
+    parser.add_argument("--json", action="store_true", help="print the table as one JSON object")
+    parser.add_argument("--data-dir", type=Path, default=ROOT / ".homeport")
+    options = parser.parse_args()
+    demo = Demo(options.data_dir.absolute(), quiet=options.json)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        result = demo.show()
+        demo.table(result)
+        if options.json:
+            print(json.dumps(result, indent=2))
+        if not options.once:
+            demo.say("\nup until Ctrl-C; homeport status shows it: "
+                     f"HOMEPORT_HOME={demo.data_dir} {HOMEPORT.relative_to(ROOT)} status")  # fmt: skip
+            stop.wait()
+        return 0 if result["ok"] else 1
+    finally:
+        demo.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

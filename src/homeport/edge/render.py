@@ -1,0 +1,193 @@
+"""``render(state, layout) -> text``: the whole of haproxy.cfg. Pure; the same state, the same text.
+
+What the access log holds, to be told as it is in the docs: every request while the edge takes at
+most :data:`LOG_ALL_UP_TO` requests a second. Beyond that, every answer of status 400 or above, every
+answer that took :data:`SLOW_MS` or longer to begin, every answer that the edge gave itself, and one in
+:data:`LOG_ONE_IN` of the rest. HAProxy's counters are exact always. Writing a line costs about as much as
+passing a small request on, so a log of everything would halve what the edge can carry.
+"""
+
+import hashlib
+
+from homeport.edge import commands, pages
+from homeport.edge.commands import UNROUTED, Layout, endpoint, milliseconds
+from homeport.edge.model import EdgeState, Server, Service
+
+LOG_ALL_UP_TO = 1000
+LOG_ONE_IN = 100
+SLOW_MS = 1000
+TUNNEL_SECONDS = 24 * 3600.0
+RETRY_AFTER_SECONDS = 2
+
+_COMPRESSIBLE = (
+    "text/html text/plain text/css text/xml text/javascript text/markdown text/csv application/javascript "
+    "application/json application/problem+json application/ld+json application/manifest+json "
+    "application/xml application/xhtml+xml application/rss+xml application/atom+xml application/wasm "
+    "image/svg+xml"
+)
+
+_ACCESS_LINE = (
+    '{"time":%Ts.%ms,"request_id":"%ID","client":"%ci",'
+    '"host":"%[var(txn.host),bytes(0,255),json(utf8s)]","method":"%HM",'
+    '"path":"%[var(txn.path),bytes(0,1024),json(utf8s)]","status":%ST,"bytes":%B,'
+    '"total_ms":%Ta,"connect_ms":%Tc,"response_ms":%Tr,'
+    '"service":"%b","server":"%s","retries":"%rc","end":"%ts"}'
+)
+_ERROR_LINE = '{"time":%Ts.%ms,"client":"%ci","error":"%[fc_err_str,json(utf8s)]"}'
+
+_CLIENT_HEADERS = r"^(x[-_]forwarded[-_].*|x[-_]real[-_]ip|x[-_]request[-_]id|forwarded)$"
+"""Request headers that only the edge may set: underscores too, which WSGI reads as hyphens."""
+
+
+def render(state: EdgeState, layout: Layout) -> str:
+    """haproxy.cfg, sealed. Its description carries :func:`digest`."""
+    sections = [_settings(state, layout, digest(state, layout))]
+    sections += [_backend(service, layout) for service in _services(state)]
+    return commands.seal("\n".join(sections))
+
+
+def digest(state: EdgeState, layout: Layout) -> str:
+    """Names all that needs a reload to change: everything but servers."""
+    bare = [_settings(state, layout, "")]
+    bare += [_backend(service, layout, with_servers=False) for service in _services(state)]
+    return hashlib.sha256("\n".join(bare).encode()).hexdigest()[:20]
+
+
+def _services(state: EdgeState) -> list[Service]:
+    return sorted(state.services, key=lambda service: service.name)
+
+
+def _settings(state: EdgeState, layout: Layout, mark: str) -> str:
+    return "\n".join(
+        (
+            "# Written by Homeport from its own state; changes made here are undone.",
+            *_global(state, layout, mark),
+            "",
+            *_defaults(layout),
+            "",
+            *_frontend(state, layout),
+            "",
+            f"backend {UNROUTED} from common",
+            "    http-request return status 404 default-errorfiles",
+            "",
+        )
+    )
+
+
+def _global(state: EdgeState, layout: Layout, mark: str) -> list[str]:
+    lines = [
+        "global",
+        f"    description homeport {mark}",
+        f"    stats socket {layout.admin_socket} mode 600 level admin expose-fd listeners",
+        "    stats timeout 30s",
+        f"    hard-stop-after {milliseconds(state.drain_limit)}",
+        "    fd-hard-limit 100000",
+        "    ssl-default-bind-options ssl-min-ver TLSv1.2",
+        "    tune.ssl.default-dh-param 2048",
+    ]
+    if layout.user:
+        lines += [f"    user {layout.user}", f"    group {layout.group}"]
+    return [line for line in lines if line]
+
+
+def _defaults(layout: Layout) -> list[str]:
+    return [
+        "defaults common",
+        "    mode http",
+        "    timeout connect 3s",
+        "    timeout queue 10s",
+        "    timeout client 60s",
+        "    timeout client-fin 30s",
+        "    timeout http-request 30s",
+        "    timeout http-keep-alive 75s",
+        "    timeout server 60s",
+        f"    timeout tunnel {milliseconds(TUNNEL_SECONDS)}",
+        "    option idle-close-on-response",
+        "    option dontlognull",
+        *(f"    errorfile {page.status} {layout.page(page.status)}" for page in pages.STATIC),
+        *(_error_page(page, layout) for page in pages.BY_ACCEPT),
+        "",
+        "defaults service from common",
+        "    balance roundrobin",
+        "    retries 3",
+        "    option redispatch 1",
+        "    # A request that may be sent again is, when an instance died on it; see disable-l7-retry.",
+        "    retry-on conn-failure empty-response",
+        "    option httpchk",
+        f"    http-check send meth GET uri-lf %[srv_name,map({layout.health},/)] ver HTTP/1.1"
+        " hdr Host localhost hdr User-Agent homeport-health",
+        "    http-check expect status 200-299",
+        "    compression algo gzip",
+        f"    compression type {_COMPRESSIBLE}",
+    ]
+
+
+def _error_page(page: pages.Page, layout: Layout) -> str:
+    def text(key: str) -> str:
+        return f"%[str({key}),concat(,txn.format),map({layout.pages})]"
+
+    retry = f" hdr Retry-After {RETRY_AFTER_SECONDS}" if page is pages.UNAVAILABLE else ""
+    return (
+        f"    http-error status {page.status} content-type homeport/page"
+        f" lf-string {text(str(page.status))}%[unique-id]{text('end')}"
+        f" hdr Cache-Control no-store{retry}"
+    )
+
+
+def _frontend(state: EdgeState, layout: Layout) -> list[str]:
+    binds = [f"    bind {endpoint(state.http.address, state.http.port)}"]
+    proto = "http"
+    if state.https is not None:
+        proto = "%[ssl_fc,iif(https,http)]"
+        binds.append(
+            f"    bind {endpoint(state.https.address, state.https.port)} ssl crt {layout.certs}/ alpn h2,http/1.1"
+        )
+    busy = f"{{ fe_req_rate gt {LOG_ALL_UP_TO} }} {{ status lt 400 }} {{ rand({LOG_ONE_IN}) gt 0 }}"
+    return [
+        "frontend edge from common",
+        *binds,
+        "    log stdout len 8192 format raw local0 info",
+        f"    log-format '{_ACCESS_LINE}'",
+        f"    error-log-format '{_ERROR_LINE}'",
+        "    unique-id-format %[uuid()]",
+        "    http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)",
+        "    http-request set-var(txn.path) path",
+        "    http-request set-var(txn.format) str(.json)"
+        " if { req.hdr(accept) -m sub json } !{ req.hdr(accept) -m sub text/html }",
+        f"    http-request del-header {_CLIENT_HEADERS} -m reg",
+        "    http-request add-header X-Request-ID %[unique-id]",
+        "    http-request add-header X-Forwarded-For %[src]",
+        f"    http-request add-header X-Forwarded-Proto {proto}",
+        "    http-request add-header X-Forwarded-Host %[req.hdr(host)]",
+        "    # Only what has no body and changes nothing is ever sent to an app a second time.",
+        "    http-request disable-l7-retry unless { method GET HEAD OPTIONS } { req.body_size 0 }"
+        " { req.hdr_cnt(transfer-encoding) 0 }",
+        "    http-response del-header Server",
+        f"    http-response set-var-fmt(txn.wait) %Tr if {busy}",
+        f"    http-response set-log-level silent if {{ var(txn.wait) -m int lt {SLOW_MS} }}",
+        "    http-after-response set-header X-Request-ID %[unique-id] if { status ge 500 }",
+        "    http-after-response set-header Content-Type application/problem+json"
+        " if { status ge 400 } { res.hdr(content-type) homeport/page } { var(txn.format) -m found }",
+        "    http-after-response set-header Content-Type 'text/html; charset=utf-8'"
+        " if { status ge 400 } { res.hdr(content-type) homeport/page }",
+        f"    use_backend %[var(txn.host),map_str({layout.hosts},{commands.ANY_HOST}),concat(,txn.path,/),"
+        f"map_beg({layout.routes})]",
+        f"    default_backend {UNROUTED}",
+    ]
+
+
+def _backend(service: Service, layout: Layout, *, with_servers: bool = True) -> str:
+    servers = sorted(service.servers, key=lambda server: server.name) if with_servers else []
+    return "\n".join(
+        (
+            f"backend {service.name} from service",
+            f"    timeout server {milliseconds(service.response_timeout)}",
+            f"    timeout check {milliseconds(service.check_timeout)}",
+            *([] if with_servers else [f"    # servers: {commands.server_options(service, _ANY)}"]),
+            *(f"    server {s.name} {commands.server_options(service, s)}" for s in servers),
+            "",
+        )
+    )
+
+
+_ANY = Server("any", 1, 1)
