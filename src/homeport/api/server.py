@@ -166,7 +166,11 @@ def _exec(s: Services, app: AppName, environment: EnvironmentName, process: str)
     spec = s.parts.spec(app, found.serving)
     name = process if spec.process(process) else spec.processes[0].name
     instance = next(
-        (i for i in state.instances(app, environment) if i.release == found.serving and i.process == name),
+        (
+            i
+            for i in state.instances(app, environment)
+            if i.release == found.serving and i.process == name and i.retire_at is None
+        ),
         None,
     )
     if instance is None:

@@ -1,5 +1,6 @@
 """``homeport init``."""
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import click
@@ -14,8 +15,6 @@ EXISTS = declare("cli.spec_exists", Kind.CONFLICT, "homeport init would overwrit
 UNRECOGNISED = declare(
     "cli.app_not_recognised", Kind.INVALID, "homeport init cannot tell how the app starts."
 )
-
-MAX_FILE = 256 * 1024
 
 
 @click.command()
@@ -33,10 +32,10 @@ def init(session: Session, name: str | None, build_command: str | None, start_co
         raise click.UsageError(f"--name {name}: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first")
     found = None
     if start_command is None:
-        found = detect.detect(_files(session.directory))
+        found = detect.detect(_files(session.directory), [p.name for p in session.directory.iterdir()])
     if found is not None:
         text = detect.write(found, app)
-        click.echo(f"{click.style('✓', fg=screen.GOOD)} found {found.what}")
+        click.echo(f"{click.style('✓', fg=screen.GOOD)} found {found.title}")
     else:
         build_command, start_command = _ask(build_command, start_command)
         text = detect.write_blank(app, build_command, start_command)
@@ -61,8 +60,11 @@ def _ask(build: str | None, start: str | None) -> tuple[str, str]:
 def _files(directory: Path) -> dict[str, str]:
     """The app's file names, with the text of those that tell what it is."""
     files = {}
-    for pattern in detect.PATTERNS:
+    for pattern in detect.WANTED:
         for path in sorted(directory.glob(pattern))[:200]:
-            if path.is_file() and path.stat().st_size <= MAX_FILE:
-                files[path.relative_to(directory).as_posix()] = path.read_text("utf-8", "replace")
+            relative = path.relative_to(directory)
+            skipped = any(fnmatch(part, p) for part in relative.parts[:-1] for p in detect.PASSED_OVER)
+            if path.is_file() and not skipped:
+                small = path.stat().st_size <= detect.LARGEST_READ
+                files[relative.as_posix()] = path.read_text("utf-8", "replace") if small else ""
     return files

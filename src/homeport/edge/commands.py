@@ -147,7 +147,11 @@ def server_options(service: Service, server: Server) -> str:
 def add_server(service: Service, server: Server) -> tuple[str, ...]:
     """Add a server that is at once checked and open. It counts as up until its first checks fail."""
     name = f"{service.name}/{server.name}"
-    return (f"add server {name} {server_options(service, server)}", f"enable health {name}", f"enable server {name}")
+    return (
+        f"add server {name} {server_options(service, server)}",
+        f"enable health {name}",
+        f"enable server {name}",
+    )
 
 
 def set_weight(service: ServiceName, server: str, weight: int) -> str:

@@ -13,7 +13,9 @@ class Page:
 
 NOT_FOUND = Page(404, "Not Found", "Nothing is served at this address.")
 BAD_GATEWAY = Page(502, "Bad Gateway", "The application broke off before it answered.")
-UNAVAILABLE = Page(503, "Service Unavailable", "The application cannot answer just now. Try again in a moment.")
+UNAVAILABLE = Page(
+    503, "Service Unavailable", "The application cannot answer just now. Try again in a moment."
+)
 TIMEOUT = Page(504, "Gateway Timeout", "The application took too long to answer.")
 BAD_REQUEST = Page(400, "Bad Request", "The request is not valid HTTP.")
 REQUEST_TIMEOUT = Page(408, "Request Timeout", "The request took too long to arrive.")

@@ -18,6 +18,8 @@ LOG_ONE_IN = 100
 SLOW_MS = 1000
 TUNNEL_SECONDS = 24 * 3600.0
 RETRY_AFTER_SECONDS = 2
+CLIENT_SECONDS = 60.0
+"""How long a client may stall while it sends a body or takes an answer; waiting for one is no stall."""
 
 _COMPRESSIBLE = (
     "text/html text/plain text/css text/xml text/javascript text/markdown text/csv application/javascript "
@@ -96,7 +98,7 @@ def _defaults(layout: Layout) -> list[str]:
         "    mode http",
         "    timeout connect 3s",
         "    timeout queue 10s",
-        "    timeout client 60s",
+        f"    timeout client {milliseconds(CLIENT_SECONDS)}",
         "    timeout client-fin 30s",
         "    timeout http-request 30s",
         "    timeout http-keep-alive 75s",
@@ -142,14 +144,17 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         binds.append(
             f"    bind {endpoint(state.https.address, state.https.port)} ssl crt {layout.certs}/ alpn h2,http/1.1"
         )
-    busy = f"{{ fe_req_rate gt {LOG_ALL_UP_TO} }} {{ status lt 400 }} {{ rand({LOG_ONE_IN}) gt 0 }}"
     return [
         "frontend edge from common",
         *binds,
-        "    log stdout len 8192 format raw local0 info",
+        "    # Requests go out as errors do, so that HAProxy's own notices stay out of the log of requests.",
+        "    log stdout len 8192 format raw local0 err",
+        "    option log-separate-errors",
         f"    log-format '{_ACCESS_LINE}'",
         f"    error-log-format '{_ERROR_LINE}'",
         "    unique-id-format %[uuid()]",
+        "    http-request set-log-level err",
+        f"    http-request set-var(txn.began) date(0,ms) if {{ fe_req_rate gt {LOG_ALL_UP_TO} }}",
         "    http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)",
         "    http-request set-var(txn.path) path",
         "    http-request set-var(txn.format) str(.json)"
@@ -163,8 +168,9 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         "    http-request disable-l7-retry unless { method GET HEAD OPTIONS } { req.body_size 0 }"
         " { req.hdr_cnt(transfer-encoding) 0 }",
         "    http-response del-header Server",
-        f"    http-response set-var-fmt(txn.wait) %Tr if {busy}",
-        f"    http-response set-log-level silent if {{ var(txn.wait) -m int lt {SLOW_MS} }}",
+        f"    http-response set-log-level silent if {{ status lt 400 }} {{ rand({LOG_ONE_IN}) gt 0 }}"
+        f" {{ date(0,ms),sub(txn.began) lt {SLOW_MS} }}",
+        "    http-after-response allow if { status lt 400 }",
         "    http-after-response set-header X-Request-ID %[unique-id] if { status ge 500 }",
         "    http-after-response set-header Content-Type application/problem+json"
         " if { status ge 400 } { res.hdr(content-type) homeport/page } { var(txn.format) -m found }",

@@ -17,12 +17,12 @@ LOW_DISK = 2_000_000_000
 
 def local_findings(data_dir: Path) -> list[dict[str, Any]]:
     """Without the control plane: this machine, and whether the supervisor lives."""
-    from homeport.edge.haproxy import check_haproxy
+    from homeport.edge.preflight import check_haproxy
     from homeport.main.lifecycle import supervisor_pid
 
     findings = [
         _finding("python", True, f"{sys.version.split()[0]} at {sys.executable}"),
-        _try("haproxy", lambda: f"version {'.'.join(map(str, check_haproxy()))}"),
+        _try("haproxy", lambda: f"version {check_haproxy()}"),
         _finding(
             "git",
             process.program("git") is not None,

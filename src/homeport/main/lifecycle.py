@@ -1,9 +1,10 @@
 """Start and stop a whole Homeport: supervisord with the log daemon, HAProxy and the control plane."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from homeport.api.client import SOCKET, Client
 from homeport.kernel.clock import Clock
@@ -12,6 +13,9 @@ from homeport.main import settings
 from homeport.main.settings import Settings
 from homeport.system import files, process
 from homeport.system.clock import RealClock
+
+if TYPE_CHECKING:
+    from homeport.edge.haproxy import HaproxyEdge
 
 ALREADY = declare(
     "main.already_running", Kind.CONFLICT, "A Homeport with other addresses runs in the data directory."
@@ -78,24 +82,62 @@ def prepare(data_dir: Path, wanted: Settings, *, nodaemon: bool) -> None:
 
     Nothing of this Homeport's supervisor runs. Instances and HAProxy of a killed one may: they serve on.
     """
-    from homeport.edge.haproxy import HAProxyEdge
+    from homeport.edge import control, preflight
+    from homeport.edge.commands import Layout as EdgeLayout
     from homeport.runtime import commands, orphans
     from homeport.runtime.layout import Layout
 
     layout = Layout(data_dir)
     clock = RealClock()
     commands.check_data_directory(layout)
-    edge = HAProxyEdge(data_dir / "edge", clock)
-    edge.preflight(wanted.http, wanted.https)
+    edge = EdgeLayout(data_dir / "edge")
+    preflight.check_haproxy()
+    for bind in (wanted.http, wanted.https):
+        if bind is not None:
+            preflight.check_bind(bind, lambda pid: control.is_ours(pid, edge))
     orphans.prepare(data_dir)
     orphans.set_aside(data_dir)
     orphans.end_orphaned_services(data_dir, (SERVE, LOGD), clock)
-    edge.ensure_files(wanted.http, wanted.https)
+    _ensure_edge_files(data_dir, wanted, clock)
     settings.save(data_dir, wanted)
     text = commands.render_supervisord(
         layout, _programs(data_dir), nodaemon=nodaemon, user="root" if os.geteuid() == 0 else ""
     )
     files.write_atomic(layout.conf, text, mode=0o600)
+
+
+def make_edge(data_dir: Path, clock: Clock) -> "HaproxyEdge":
+    """The edge of a data directory. As root its workers run as Debian's user for them."""
+    import pwd
+
+    from homeport.edge.haproxy import HaproxyEdge
+
+    user = ""
+    if os.geteuid() == 0:
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam("haproxy").pw_name
+    return HaproxyEdge(data_dir / "edge", clock, user=user, group=user)
+
+
+def _ensure_edge_files(data_dir: Path, wanted: Settings, clock: Clock) -> None:
+    """Files that HAProxy can start from: those of the last time, else made anew from the state."""
+    from homeport.edge import preflight
+    from homeport.edge.commands import Layout as EdgeLayout
+    from homeport.edge.model import EdgeState
+
+    layout = EdgeLayout(data_dir / "edge")
+    binds = [b for b in (wanted.http, wanted.https) if b is not None]
+    with contextlib.suppress(HomeportError, OSError, UnicodeDecodeError):
+        preflight.check_files(layout)
+        if list(preflight.binds_of(layout.config.read_text())) == binds:
+            return
+    edge = make_edge(data_dir, clock)
+    if not (data_dir / "state.db").exists():
+        edge.write(EdgeState(wanted.http, wanted.https))
+        return
+    from homeport.main.wanted import edge_state
+
+    edge.write(edge_state(data_dir, wanted, clock))
 
 
 def _programs(data_dir: Path) -> list[Any]:

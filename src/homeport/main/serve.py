@@ -17,7 +17,7 @@ from homeport.api import server
 from homeport.api.client import SOCKET
 from homeport.api.services import Services
 from homeport.cli import screen
-from homeport.edge.haproxy import HAProxyEdge
+from homeport.edge.haproxy import HaproxyEdge
 from homeport.journal.durable import DurableChanges
 from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import HomeportError, Kind, declare
@@ -74,7 +74,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     database = data_dir / "state.db"
     state = State(Store(open_engine(database), clock))
     runtime = SupervisorRuntime(data_dir, clock)
-    edge = HAProxyEdge(data_dir / "edge", clock)
+    edge = lifecycle.make_edge(data_dir, clock)
     parts = Parts(
         data_dir=data_dir,
         state=state,
@@ -90,7 +90,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     advance = Advance(parts)
     changes = DurableChanges(database, advance)
     rollouts = Rollouts(parts, changes.start)
-    keeper = Keeper(parts, rollouts, (lambda: edge.rotate_logs(ACCESS_LOG_BYTES, ACCESS_LOGS_KEPT),))
+    keeper = Keeper(parts, rollouts, (lambda: _rotate(edge),))
     services = Services(
         parts=parts,
         rollouts=rollouts,
@@ -130,6 +130,10 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     sys.stderr.flush()
     # Changes in hand stay as they are: the next control plane resumes them.
     os._exit(0)
+
+
+def _rotate(edge: HaproxyEdge) -> None:
+    edge.rotate_logs(ACCESS_LOG_BYTES, ACCESS_LOGS_KEPT)
 
 
 def _listen(path: Path) -> socket.socket:

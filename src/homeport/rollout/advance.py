@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
-from homeport.kernel.ids import ChangeId, InstanceName, ProcessName
+from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, release_number
 from homeport.rollout import build as building
 from homeport.rollout import desired, events, plan, readiness, state
 from homeport.rollout.model import (
@@ -328,6 +328,8 @@ class Advance:
         parts = self._parts
         parts.publish()
         before = parts.state.environment(change.app, change.environment).serving
+        stored = parts.state.instances(change.app, change.environment)
+        drain = timedelta(seconds=parts.spec(change.app, change.goal.release).rollout.drain)
         with parts.state.store.transaction(change.actor) as tx:
             state.update_environment(
                 tx,
@@ -339,8 +341,19 @@ class Advance:
             if change.kind is ChangeKind.SCALE:
                 scale = {w.process: w.count for w in change.goal.wants}
                 state.update_environment(tx, change.app, change.environment, scale=scale)
-            if change.kind is ChangeKind.ROLLBACK and before is not None and before != change.goal.release:
+            if (
+                change.kind is ChangeKind.ROLLBACK
+                and before is not None
+                and release_number(before) > release_number(change.goal.release)
+            ):
                 state.mark_left_as_bad(tx, change.app, change.environment, before)
+            for instance in stored:
+                # Only the release before stays warm; those before it have had their time.
+                if instance.retire_at is not None and instance.release not in (before, change.goal.release):
+                    until = min(instance.drain_until or tx.now, tx.now + drain)
+                    state.update_instance(
+                        tx, instance.name, retire_at=text_time(tx.now), drain_until=text_time(until)
+                    )
             state.insert_deployment(tx, change)
             if before != change.goal.release:
                 tx.append(

@@ -50,14 +50,19 @@ class Parts:
 
     def wanted_edge(self) -> EdgeState:
         """What the edge should do by the state as it is now."""
-        environments = self.state.environments()
-        instances = self.state.instances()
-        needed = {(i.app, i.release) for i in instances}
-        needed |= {(e.app, e.routing) for e in environments if e.routing is not None}
-        specs = {key: self.spec(*key) for key in needed}
-        return desired.edge_state(self.http, self.https, environments, instances, specs)
+        return wanted_edge(self.state, self.http, self.https)
 
     def publish(self) -> Applied:
         """Make the edge do what the state says; cheap when it does so already."""
         with self.traffic:
             return self.edge.apply(self.wanted_edge())
+
+
+def wanted_edge(state: State, http: Bind, https: Bind | None) -> EdgeState:
+    """What the edge should do by the state as it is now."""
+    environments = state.environments()
+    instances = state.instances()
+    needed = {(i.app, i.release) for i in instances}
+    needed |= {(e.app, e.routing) for e in environments if e.routing is not None}
+    specs = {key: desired.spec_of(state.release(*key).spec) for key in needed}
+    return desired.edge_state(http, https, environments, instances, specs)

@@ -12,7 +12,6 @@ from homeport.rollout.model import Environment, Instance
 from homeport.runtime.model import InstanceState, InstanceStatus
 from homeport.spec.model import Spec
 
-
 Health = Literal["up", "degraded", "down", "empty"]
 
 

@@ -20,6 +20,8 @@ PERIOD = 100_000
 """Microseconds in which a group may use its quota of CPU time."""
 MINIMUM_QUOTA = 1_000
 V1_CONTROLLERS = ("memory", "cpu")
+Settings = list[tuple[str, str, bool]]
+"""(file, text, must exist)"""
 
 
 def _read(path: str) -> str:
@@ -64,9 +66,9 @@ def _below(root: str, path: str) -> str:
     return directory if os.path.isdir(directory) else root
 
 
-def _settings_v1(memory: int | None, cpu: float | None) -> dict[str, list[tuple[str, str, bool]]]:
-    """(file, text, must exist) by controller."""
-    settings: dict[str, list[tuple[str, str, bool]]] = {}
+def _settings_v1(memory: int | None, cpu: float | None) -> dict[str, Settings]:
+    """By controller."""
+    settings: dict[str, Settings] = {}
     if memory is not None:
         settings["memory"] = [
             ("memory.limit_in_bytes", str(memory), True),
@@ -78,8 +80,8 @@ def _settings_v1(memory: int | None, cpu: float | None) -> dict[str, list[tuple[
     return settings
 
 
-def _settings_v2(memory: int | None, cpu: float | None) -> list[tuple[str, str, bool]]:
-    settings: list[tuple[str, str, bool]] = []
+def _settings_v2(memory: int | None, cpu: float | None) -> Settings:
+    settings: Settings = []
     if memory is not None:
         settings += [("memory.max", str(memory), True), ("memory.swap.max", "0", False)]
     if cpu is not None:
@@ -87,7 +89,7 @@ def _settings_v2(memory: int | None, cpu: float | None) -> list[tuple[str, str, 
     return settings
 
 
-def _make(directory: str, settings: list[tuple[str, str, bool]]) -> None:
+def _make(directory: str, settings: Settings) -> None:
     try:
         os.mkdir(directory)
     except FileExistsError:
@@ -138,23 +140,21 @@ def _parent_v2(root: str, own: str, controllers: list[str]) -> str:
     return parent
 
 
-def create(name: str, memory: int | None, cpu: float | None) -> list[str]:
-    """Make the groups for these limits, or set those of the same name; returns their directories.
+def places(name: str, memory: int | None, cpu: float | None) -> list[tuple[str, Settings]]:
+    """(directory, settings) of each group that these limits need. Nothing is made as yet.
 
     Raises OSError with a sentence where the limits cannot be made to bind.
     """
     mounts = _mounts()
-    made: list[str] = []
     v1 = _settings_v1(memory, cpu)
     if all(controller in mounts for controller in v1):
+        found = []
         for controller, settings in v1.items():
             own = _own(controller)
             if own is None:
                 raise OSError(errno.ENOENT, f"this process is in no {controller} group")
-            directory = f"{_below(mounts[controller], own)}/{PREFIX}{name}"
-            _make(directory, settings)
-            made.append(directory)
-        return made
+            found.append((f"{_below(mounts[controller], own)}/{PREFIX}{name}", settings))
+        return found
     if "" not in mounts:
         raise OSError(errno.ENOENT, "no cgroup file system is mounted here")
     controllers = list(v1)
@@ -164,9 +164,25 @@ def create(name: str, memory: int | None, cpu: float | None) -> list[str]:
         if controller not in available:
             raise OSError(errno.ENOENT, f"the kernel offers no {controller} controller here")
     parent = _parent_v2(root, _own("") or "/", controllers)
-    directory = f"{parent}/{PREFIX}{name}"
-    _make(directory, _settings_v2(memory, cpu))
-    return [directory]
+    return [(f"{parent}/{PREFIX}{name}", _settings_v2(memory, cpu))]
+
+
+def make(groups: list[tuple[str, Settings]]) -> None:
+    """Make the groups, or set those that are there. Raises OSError."""
+    for directory, settings in groups:
+        _make(directory, settings)
+
+
+def create(name: str, memory: int | None, cpu: float | None) -> list[str]:
+    """Make the groups for these limits; returns their directories, or removes what was made and raises."""
+    groups = places(name, memory, cpu)
+    directories = [directory for directory, _ in groups]
+    try:
+        make(groups)
+    except OSError:
+        remove(directories)
+        raise
+    return directories
 
 
 def join(directories: list[str]) -> None:

@@ -120,19 +120,24 @@ def boot_id() -> str:
         return f.read().strip()
 
 
-def limit(document: Document) -> list[str]:
+def limit(document: Document) -> None:
+    """Record this process and its cgroups, make them and join them: in this order, so that all are removed."""
     memory, cpu = document["memory"], document["cpu"]
+    path = str(document["launched"])
     if memory is None and cpu is None:
-        return []
+        record(path, [])
+        return
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import cgroup  # type: ignore[import-not-found]
 
     try:
-        groups: list[str] = cgroup.create(document["cgroup"], memory, cpu)
-        cgroup.join(groups)
+        groups = cgroup.places(document["cgroup"], memory, cpu)
+        directories = [directory for directory, _ in groups]
+        record(path, directories)
+        cgroup.make(groups)
+        cgroup.join(directories)
     except OSError as e:
         raise Refused(f"cannot bind its memory or CPU limit: {e}") from e
-    return groups
 
 
 def record(path: str, groups: list[str]) -> None:
@@ -173,7 +178,7 @@ def main(path: str) -> None:
     open_output(document["fifo"])
     try:
         end_leftovers(document["marks"])
-        record(document["launched"], limit(document))
+        limit(document)
         environment = document["environment"]
         become(document["user"], document["fifo"], environment)
         for number in range(1, signal.NSIG):

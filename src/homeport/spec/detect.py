@@ -103,8 +103,8 @@ def _python_proposal(app: PythonApp, files: Mapping[str, str], names: Collection
     elif not server.is_asked_for:
         build_notes.append(f"That names no server, so {server.name} is installed too; better add it there.")
     notes = [
-        f"The server keeps idle connections for {python_server.KEEP_ALIVE} s, longer than Homeport does, so that it",
-        "never closes one in the moment when a request comes on it.",
+        f"The server keeps idle connections for {python_server.KEEP_ALIVE} s, so that Homeport closes them first: else it",
+        "might close one in the very moment when a request comes on it, which then fails.",
     ]
     if app.framework == "Django":
         settings = [text for path, text in files.items() if path.endswith("settings.py")]

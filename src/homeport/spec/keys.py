@@ -56,6 +56,10 @@ PROCESS_NAME = Name()
 DEFAULT_ROUTE = ("*", "web")
 """Without ``[routes]``, every request goes to the process of this name, where there is one."""
 
+RESERVED = ("PORT", "PATH")
+RESERVED_PREFIX = "HOMEPORT_"
+"""Environment variables that Homeport sets itself."""
+
 TABLES = (
     Table("app", "What the app is called."),
     Table(

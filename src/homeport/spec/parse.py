@@ -16,6 +16,8 @@ from homeport.spec.keys import (
     LATER,
     PROCESS,
     PROCESS_NAME,
+    RESERVED,
+    RESERVED_PREFIX,
     keys_of,
     tables_in,
 )
@@ -26,8 +28,6 @@ from homeport.spec.routes import ANY_HOST, read_route
 from homeport.spec.values import Variable, shown
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_RESERVED = ("PORT", "PATH")
-_RESERVED_PREFIX = "HOMEPORT_"
 _LONGEST_GUESSED = 60
 _MOST_GUESSED = 50
 """Longer words, and more known ones, are not compared: that takes the product of all their lengths."""
@@ -200,7 +200,7 @@ class _Reader:
                 self._problems.add(
                     path, 'must be a name of at most 128 letters, digits and "_", no digit first'
                 )
-            elif name in _RESERVED or name.startswith(_RESERVED_PREFIX):
+            elif name in RESERVED or name.startswith(RESERVED_PREFIX):
                 self._problems.add(path, "is reserved: Homeport sets it itself")
             try:
                 variables.append((name, Variable().read(value)))

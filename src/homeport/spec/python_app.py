@@ -77,7 +77,7 @@ def find(files: Mapping[str, str]) -> tuple[PythonApp, ...]:
     return tuple(sorted(found, key=_unlikeliness))
 
 
-def _unlikeliness(app: PythonApp) -> tuple[int, ...] | tuple[object, ...]:
+def _unlikeliness(app: PythonApp) -> tuple[bool, bool, int, int, int, str, str]:
     stem = app.file.rsplit("/", 1)[-1].removesuffix(".py")
     return (
         app.framework == "",

@@ -12,9 +12,17 @@ from typing import Any
 
 from homeport.kernel.errors import Kind, declare
 
-UNREADABLE = declare("system.file_unreadable", Kind.FAILED, "A file that Homeport needs cannot be read or parsed.")
-LOCKED = declare("system.locked", Kind.CONFLICT, "Another Homeport process holds this data directory.", retry=True)
-OUTSIDE = declare("system.outside_data_directory", Kind.FAILED, "Homeport was about to touch a path that is not its own, and did not.")
+UNREADABLE = declare(
+    "system.file_unreadable", Kind.FAILED, "A file that Homeport needs cannot be read or parsed."
+)
+LOCKED = declare(
+    "system.locked", Kind.CONFLICT, "Another Homeport process holds this data directory.", retry=True
+)
+OUTSIDE = declare(
+    "system.outside_data_directory",
+    Kind.FAILED,
+    "Homeport was about to touch a path that is not its own, and did not.",
+)
 
 
 def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:

@@ -77,7 +77,9 @@ def probe_http(address: str, port: int, path: str, *, timeout: float, host: str 
     """
     start = time.monotonic()
     deadline = start + timeout
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: homeport-health\r\nConnection: close\r\n\r\n"
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: homeport-health\r\nConnection: close\r\n\r\n"
+    )
     data = b""
     try:
         with socket.create_connection((address, port), timeout=timeout) as s:

@@ -94,16 +94,19 @@ def run(
     return result
 
 
-def spawn_detached(
-    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path
-) -> int:
+def spawn_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path) -> int:
     """Start ``argv`` in a session of its own, output appended to a file; returns its pid.
 
     The process outlives the caller.
     """
     with open(output, "ab") as log:
         child = subprocess.Popen(
-            argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            argv,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
     return child.pid
@@ -130,8 +133,14 @@ def stream(
     deadline = time.monotonic() + timeout
     try:
         child = subprocess.Popen(
-            argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end,
-            start_new_session=True, user=user,
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=write_end,
+            start_new_session=True,
+            user=user,
         )
     except OSError:
         os.close(read_end)

@@ -132,10 +132,19 @@ class Home:
 
         return wait_for(look, what=f"the line {text!r} of {instance}")
 
+    def launching(self) -> bool:
+        """Whether a launcher has not become its instance as yet."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if f"{self.data}/supervisor/instances/".encode() in path.read_bytes():
+                    return True
+        return False
+
     def end(self) -> None:
         if self.child is not None:
             self.child.kill()
             self.child.wait()
+        wait_for(lambda: not self.launching(), what="the end of launchers")
         names = [p.name.removesuffix(".launched") for p in self.layout.instances.glob("*.launched")]
 
         def left() -> list[int]:

@@ -46,7 +46,8 @@ def test_nothing_is_lost_when_the_daemon_is_killed_between_reads(home: Home) -> 
 def test_a_flood_does_not_hold_up_the_others(home: Home) -> None:
     home.start(
         home.spec(
-            1, "yes 'a line of a flood of lines that says nothing' | head -c 100000000; exec sleep 1000"
+            1,
+            "yes 'a line of a flood of lines that says nothing' | head -c 100000000; echo; echo over; exec sleep 1000",
         )
     )
     done = home.script(
@@ -54,7 +55,8 @@ def test_a_flood_does_not_hold_up_the_others(home: Home) -> None:
     )
     other = home.start(home.spec(2, done))
     home.wait_line(other, "19")
-    wait_for(lambda: home.layout.log_files(A)[3].exists(), what="rotation")
+    home.wait_line(A, "over")
+    assert home.layout.log_files(A)[3].exists()
     size = sum(p.stat().st_size for p in home.layout.log_files(A))
     assert size < (logd.FILES_KEPT + 1) * (logd.FILE_BYTES + 10 * logd.READ_BYTES)
 

@@ -1,0 +1,129 @@
+"""HAProxy's sockets: the worker's and the masters'."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from homeport.edge import commands, observed
+from homeport.edge.commands import Layout
+from homeport.edge.errors import UNREACHABLE
+from homeport.edge.observed import Info, Running
+from homeport.kernel.errors import HomeportError
+from homeport.kernel.ids import ServiceName
+from homeport.system import net, process
+
+_TIMEOUT = 5.0
+
+
+def _unreachable(why: str) -> HomeportError:
+    return UNREACHABLE.error(
+        f"cannot reach HAProxy: {why}",
+        hint="it is started again by its supervisor; homeport doctor says why it does not start",
+    )
+
+
+def ask(layout: Layout, command: str) -> str:
+    """One command line to the current worker. Raises ``edge.unreachable``."""
+    try:
+        return net.ask(layout.admin_socket, f"{command}\n", timeout=_TIMEOUT)
+    except OSError as e:
+        raise _unreachable(e.strerror or str(e)) from e
+
+
+def tell(layout: Layout, lines: Iterable[str]) -> tuple[str, ...]:
+    """Send commands in order; returns what HAProxy said that was neither empty nor good news."""
+    said = []
+    for batch in commands.batches(lines):
+        said += [line.strip() for line in ask(layout, batch).splitlines()]
+    return tuple(line for line in said if line and not line.startswith(_GOOD_NEWS))
+
+
+_GOOD_NEWS = ("New server registered", "Server deleted")
+
+
+def info(layout: Layout) -> Info:
+    """Raises ``edge.unreachable``."""
+    try:
+        return observed.parse_info(ask(layout, "show info"))
+    except ValueError as e:
+        raise _unreachable(str(e)) from e
+
+
+def running(layout: Layout) -> Running:
+    """All that the current worker holds. Raises ``edge.unreachable``."""
+    about = info(layout)
+    return Running(
+        pid=about.pid,
+        digest=about.digest,
+        stopping=about.stopping,
+        servers=observed.parse_servers(ask(layout, "show stat -1 4 -1")),
+        hosts=observed.parse_map(ask(layout, f"show map {layout.hosts}")),
+        routes=observed.parse_map(ask(layout, f"show map {layout.routes}")),
+        health=observed.parse_map(ask(layout, f"show map {layout.health}")),
+    )
+
+
+def processes(layout: Layout) -> tuple[int, ...]:
+    """Pids of every HAProxy that runs on our configuration, masters and workers, ours by command line."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and is_ours(int(entry.name), layout):
+            found.append(int(entry.name))
+    return tuple(sorted(found))
+
+
+def is_ours(pid: int, layout: Layout) -> bool:
+    """Whether a living process is an HAProxy that was started on our configuration."""
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    name = os.path.basename(argv[0])
+    return name == b"haproxy" and os.fsencode(layout.config) in argv[1:] and process.is_alive(pid)
+
+
+def master(layout: Layout) -> int | None:
+    """The master's pid, as its pid file says and the process itself confirms."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(layout.pid_file.read_text().split()[0])
+        if is_ours(pid, layout):
+            return pid
+    return None
+
+
+def _master_sockets(layout: Layout) -> list[Path]:
+    found = []
+    for path in sorted(layout.directory.glob("m*.sock")):
+        pid = path.name[1 : -len(".sock")]
+        if pid.isdigit() and is_ours(int(pid), layout):
+            found.append(path)
+    return found
+
+
+def ask_master(socket: Path, command: str) -> str:
+    """A command to a master. "" when it does not answer."""
+    try:
+        return net.ask(socket, f"{command}\nquit\n", timeout=_TIMEOUT)
+    except OSError:
+        return ""
+
+
+def failed_reloads(layout: Layout) -> int:
+    pid = master(layout)
+    return observed.parse_failed_reloads(ask_master(layout.master_socket(pid), "show proc")) if pid else 0
+
+
+def sessions(layout: Layout, service: ServiceName, server: str) -> int:
+    """Requests and tunnels in hand over all workers of all masters. Raises ``edge.unreachable``."""
+    total = 0
+    answered = False
+    for socket in _master_sockets(layout):
+        for worker in observed.parse_workers(ask_master(socket, "show proc")):
+            table = ask_master(socket, f"@!{worker} show stat {service} 4 -1")
+            answered = answered or bool(table)
+            total += sum(s.sessions for s in observed.parse_servers(table) if s.name == server)
+    if not answered:
+        table = ask(layout, f"show stat {service} 4 -1")
+        total = sum(s.sessions for s in observed.parse_servers(table) if s.name == server)
+    return total

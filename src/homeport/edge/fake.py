@@ -1,0 +1,73 @@
+"""An edge in memory, for the tests of the rooms above. It passes the same contract suite."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from homeport.edge import commands
+from homeport.edge.commands import Layout
+from homeport.edge.errors import CONFIG_INVALID, UNREACHABLE
+from homeport.edge.model import EdgeState, ServerStatus
+from homeport.edge.port import Applied
+from homeport.edge.render import digest
+from homeport.kernel.ids import ServiceName
+
+_LAYOUT = Layout(Path("/edge"))
+
+
+class FakeEdge:
+    """Every server is up and idle unless a test says otherwise. ``history`` is every state applied."""
+
+    def __init__(self) -> None:
+        self.state: EdgeState | None = None
+        self.history: list[EdgeState] = []
+        self.reachable = True
+        self.down: set[str] = set()
+        """Servers whose health checks fail."""
+        self.in_hand: dict[str, int] = {}
+        """Server to requests that it has in hand."""
+
+    def apply(self, state: EdgeState) -> Applied:
+        found = commands.problems(state)
+        if found:
+            raise CONFIG_INVALID.error("cannot put the routes and servers in force", details=found)
+        before = self.state
+        self.state = state
+        self._reach()
+        self.history.append(state)
+        if before is None or digest(before, _LAYOUT) != digest(state, _LAYOUT):
+            return Applied("reload", 0.0)
+        return Applied("none" if _sorted(before) == _sorted(state) else "runtime", 0.0)
+
+    def observe(self) -> tuple[ServerStatus, ...]:
+        self._reach()
+        return tuple(
+            ServerStatus(
+                service=service.name,
+                name=server.name,
+                port=server.port,
+                weight=server.weight,
+                up=server.name not in self.down,
+                sessions=self.in_hand.get(server.name, 0),
+                check="L7STS/500" if server.name in self.down else "L7OK/200",
+            )
+            for service in (self.state.services if self.state else ())
+            for server in service.servers
+        )
+
+    def sessions(self, service: ServiceName, server: str) -> int:
+        self._reach()
+        return self.in_hand.get(server, 0)
+
+    def _reach(self) -> None:
+        if not self.reachable:
+            raise UNREACHABLE.error("cannot reach HAProxy: the fake was told so")
+
+
+def _sorted(state: EdgeState) -> EdgeState:
+    services = tuple(
+        replace(s, servers=tuple(sorted(s.servers, key=lambda x: x.name)))
+        for s in sorted(state.services, key=lambda x: x.name)
+    )
+    return replace(
+        state, services=services, routes=tuple(sorted(state.routes, key=lambda r: (r.host, r.prefix)))
+    )

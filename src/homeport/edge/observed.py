@@ -1,0 +1,138 @@
+"""HAProxy's own words, parsed: what runs now. Pure."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from homeport.edge.model import ServerStatus
+from homeport.kernel.ids import ServiceName
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server as the current worker has it. ``weight`` is the one set, also while in maintenance."""
+
+    service: ServiceName
+    name: str
+    endpoint: str
+    weight: int
+    status: str
+    """HAProxy's word: "UP", "DOWN 1/2", "DRAIN", "MAINT", "no check"."""
+    sessions: int
+    connections: int
+    """Connections to it, idle ones too; it cannot be deleted before there are none."""
+    check: str
+
+    @property
+    def in_maintenance(self) -> bool:
+        return self.status.startswith("MAINT")
+
+    @property
+    def up(self) -> bool:
+        return self.status.startswith(("UP", "DRAIN", "no check"))
+
+    def to_status(self) -> ServerStatus:
+        return ServerStatus(
+            service=self.service,
+            name=self.name,
+            port=int(self.endpoint.rpartition(":")[2] or 0),
+            weight=0 if self.in_maintenance else self.weight,
+            up=self.up,
+            sessions=self.sessions,
+            check=self.check,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The current worker. Maps are pairs, since HAProxy may hold a key twice."""
+
+    pid: int
+    digest: str
+    stopping: bool
+    servers: tuple[RunningServer, ...]
+    hosts: tuple[tuple[str, str], ...]
+    routes: tuple[tuple[str, str], ...]
+    health: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    pid: int
+    digest: str
+    stopping: bool
+    version: str
+
+
+def parse_info(text: str) -> Info:
+    """``show info``. Raises ValueError when it is not that."""
+    fields = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
+    try:
+        words = fields["description"].split()
+        return Info(
+            pid=int(fields["Pid"]),
+            digest=words[1] if len(words) == 2 and words[0] == "homeport" else "",
+            stopping=fields.get("Stopping", "0") != "0",
+            version=fields.get("Version", ""),
+        )
+    except KeyError as e:
+        raise ValueError(f"no {e} in HAProxy's answer") from e
+
+
+def parse_servers(text: str) -> tuple[RunningServer, ...]:
+    """``show stat … 4 -1`` (CSV). Empty for an answer that is no table."""
+    start = text.find("# pxname,")
+    if start < 0:
+        return ()
+    rows = csv.DictReader(io.StringIO(text[start + 2 :].strip() + "\n"))
+    return tuple(_server(row) for row in rows if row.get("type") == "2")
+
+
+def _server(row: Mapping[str, str]) -> RunningServer:
+    def number(name: str) -> int:
+        return int(row.get(name) or 0)
+
+    check = row.get("check_status", "").removeprefix("* ")
+    code = row.get("check_code", "")
+    return RunningServer(
+        service=ServiceName(row["pxname"]),
+        name=row["svname"],
+        endpoint=row.get("addr", ""),
+        weight=number("uweight") if row.get("uweight") else number("weight"),
+        status=row["status"],
+        sessions=number("scur"),
+        connections=max(
+            number("used_conn_cur") + number("idle_conn_cur") + number("safe_conn_cur"), number("scur")
+        ),
+        check=f"{check}/{code}" if code and code != "0" else check,
+    )
+
+
+def parse_map(text: str) -> tuple[tuple[str, str], ...]:
+    """``show map FILE``: one ``0xADDRESS key value`` a line."""
+    pairs = []
+    for line in text.splitlines():
+        fields = line.split(" ", 2)
+        if len(fields) == 3 and fields[0].startswith("0x"):
+            pairs.append((fields[1], fields[2]))
+    return tuple(pairs)
+
+
+def parse_workers(text: str) -> tuple[int, ...]:
+    """Pids of the workers, old ones too, from the master's ``show proc``."""
+    workers = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and fields[0].isdigit() and fields[1] == "worker":
+            workers.append(int(fields[0]))
+    return tuple(workers)
+
+
+def parse_failed_reloads(text: str) -> int:
+    """How many reloads in a row have failed, from the master's ``show proc`` ("[failed: N]")."""
+    _, mark, rest = text.partition("[failed:")
+    return int(rest.split("]")[0]) if mark else 0

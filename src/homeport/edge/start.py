@@ -1,0 +1,69 @@
+"""``python -m homeport.edge.start <edge directory>``: become HAProxy, for a supervisor to run.
+
+It refuses files that are not whole and a port that a stranger has, with one clear line on stderr and
+a status other than 0. When an HAProxy on the same configuration still runs, because its supervisor was
+killed, the new one gets its listening sockets and lets it finish what it has: no connection is refused.
+
+HAProxy's stdout is the access log, opened for appending.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from homeport.edge import control, preflight
+from homeport.edge.commands import Layout
+from homeport.kernel.errors import HomeportError
+
+
+def arguments(program: Path, layout: Layout, pid: int, old: tuple[int, ...], *, sockets: bool) -> list[str]:
+    """HAProxy's command line. ``pid`` names the master's socket; it is this process's own."""
+    argv = [
+        str(program), "-W", "-db", "-f", str(layout.config), "-p", str(layout.pid_file),
+        "-S", f"{layout.master_socket(pid)},mode,600",
+    ]  # fmt: skip
+    if old and sockets:
+        argv += ["-x", str(layout.admin_socket)]
+    if old:
+        argv += ["-sf", *(str(p) for p in old)]
+    return argv
+
+
+def prepare(layout: Layout) -> list[str]:
+    """Check all that can be checked; returns the command line. Raises HomeportError."""
+    preflight.check_haproxy()
+    preflight.check_files(layout)
+    preflight.check_config(layout.config, layout)
+    for bind in preflight.binds_of(layout.config.read_text()):
+        preflight.check_bind(bind, lambda pid: control.is_ours(pid, layout))
+    for path in layout.directory.glob("m*.sock"):
+        pid = path.name[1 : -len(".sock")]
+        if pid.isdigit() and not control.is_ours(int(pid), layout):
+            path.unlink(missing_ok=True)
+    old = control.processes(layout)
+    answers = False
+    with contextlib.suppress(HomeportError):
+        control.info(layout)
+        answers = True
+    return arguments(preflight.haproxy(), layout, os.getpid(), old, sockets=answers)
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) != 1:
+        print("usage: python -m homeport.edge.start <edge directory>", file=sys.stderr)
+        return 2
+    layout = Layout(Path(argv[0]).resolve())
+    try:
+        command = prepare(layout)
+    except HomeportError as e:
+        for line in (e.sentence, *e.details, *((f"hint: {e.hint}",) if e.hint else ())):
+            print(line, file=sys.stderr)
+        return e.kind.exit_status
+    log = os.open(layout.access_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    os.dup2(log, 1)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

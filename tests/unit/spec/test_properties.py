@@ -1,0 +1,255 @@
+"""For any text: a spec or one HomeportError. For any valid spec: writing and reading gives it back."""
+
+import re
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from homeport.kernel.errors import HomeportError
+from homeport.kernel.ids import AppName, ProcessName
+from homeport.spec.keys import RESERVED, RESERVED_PREFIX
+from homeport.spec.model import STRATEGIES, Build, Health, Process, Rollout, Route, Spec
+from homeport.spec.parse import parse
+from homeport.spec.reference import EXAMPLE
+from homeport.spec.values import quoted
+
+quick = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+
+LINE = re.compile(r"homeport\.toml:\d+: \S.*")
+
+
+def parses_or_is_refused(text: str) -> None:
+    try:
+        spec = parse(text)
+    except HomeportError as error:
+        assert error.code == "spec.invalid"
+        assert error.sentence.startswith("cannot ")
+        assert error.details
+        for detail in error.details:
+            assert detail.isprintable()
+            match = LINE.fullmatch(detail)
+            assert match, detail
+            assert 1 <= int(detail.split(":")[1]) <= text.count("\n") + 1
+    else:
+        assert isinstance(spec, Spec)
+
+
+@quick
+@given(st.text())
+def test_any_text(text: str) -> None:
+    parses_or_is_refused(text)
+
+
+@quick
+@given(st.text(alphabet=st.characters(exclude_categories=())))
+def test_any_text_with_lone_surrogates_in_a_string(text: str) -> None:
+    parses_or_is_refused("x = '" + text + "'")
+
+
+PIECES = st.sampled_from(
+    [
+        *EXAMPLE.splitlines(keepends=True),
+        *("[", "]", "[[", "]]", "{", "}", "=", ".", ",", '"', "'", '"""', "#", "\n", "\\", "\0", "é", "\r\n"),
+        *("routes", "processes", "env", "health = {}", "= 1", "= true", "= []", "= {}", "= 1e999", "= nan"),
+        *(
+            '= "*"',
+            "= 1979-05-27",
+            "= 0x" + "f" * 50,
+            "app = 1\n",
+            "[[processes]]\n",
+            "[processes.web.x.y]\n",
+        ),
+    ]
+)
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 40), PIECES), min_size=1, max_size=4))
+def test_any_mutation_of_a_valid_file(edits: list[tuple[int, int, str]]) -> None:
+    text = EXAMPLE
+    for position, removed, inserted in edits:
+        text = text[:position] + inserted + text[position + removed :]
+    parses_or_is_refused(text)
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.sampled_from(
+            ['"x"', '""', "'/a'", "0", "-1", "1.5", "nan", "inf", "true", "1979-05-27", "07:32:00"]
+        ),
+        st.integers().map(str),
+        st.text(max_size=8).map(quoted),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(st.sampled_from(["path", "command", "x", '"*"']), inner, max_size=2).map(
+            lambda pairs: "{" + ", ".join(f"{k} = {v}" for k, v in pairs.items()) + "}"
+        ),
+    ),
+    max_leaves=4,
+)
+
+
+@quick
+@given(st.sampled_from([line for line in EXAMPLE.splitlines() if " = " in line]), VALUES)
+def test_any_value_for_any_key(line: str, value: str) -> None:
+    parses_or_is_refused(EXAMPLE.replace(line, f"{line.partition(' = ')[0]} = {value}"))
+
+
+@quick
+@given(st.lists(st.tuples(st.text(max_size=12).map(quoted), VALUES), max_size=4), st.sampled_from(
+    ["", "app", "build", "processes", "processes.web", "processes.web.health", "routes", "env", "rollout"]
+))  # fmt: skip
+def test_any_keys_in_any_table(pairs: list[tuple[str, str]], table: str) -> None:
+    lines = "".join(f"{key} = {value}\n" for key, value in pairs)
+    head = f"[{table}]\n"
+    text = (
+        EXAMPLE.replace(head, head + lines)
+        if head in EXAMPLE
+        else (f"[{table}]\n" if table else "") + lines + EXAMPLE
+    )
+    parses_or_is_refused(text)
+
+
+# Round trip: each model as people may write it.
+
+NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,12}[a-z0-9])?", fullmatch=True)
+SHELL_LINES = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=30)
+
+
+def milliseconds(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.integers(int(low * 1000), int(high * 1000)).map(lambda ms: ms * 0.001)
+
+
+HEALTHS = st.builds(
+    Health,
+    path=st.from_regex(r"/[!-\"$-~]{0,20}", fullmatch=True),
+    interval=milliseconds(0.1, 300),
+    timeout=milliseconds(0.1, 60),
+    healthy_after=st.integers(1, 100),
+    unhealthy_after=st.integers(1, 100),
+)
+
+
+def processes(name: str, routed: bool) -> st.SearchStrategy[Process]:
+    return st.builds(
+        Process,
+        name=st.just(ProcessName(name)),
+        command=SHELL_LINES,
+        health=HEALTHS if routed else st.just(Health()),
+        replicas=st.integers(1, 100),
+        memory=st.none() | st.integers(8_000_000, 10**12),
+        cpu=st.none() | st.floats(0.01, 1024),
+        user=st.none() | st.from_regex(r"[a-z_][a-z0-9_-]{0,31}", fullmatch=True),
+        start_timeout=milliseconds(1, 3600),
+        stop_grace=milliseconds(0, 3600),
+        response_timeout=milliseconds(1, 86400) if routed else st.just(300.0),
+    ) | (
+        st.builds(
+            Process,
+            name=st.just(ProcessName(name)),
+            command=st.just(""),
+            static=st.from_regex(r"[a-z0-9]{1,8}(/[a-z0-9]{1,8})?", fullmatch=True),
+        )
+        if routed
+        else st.nothing()
+    )
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    routed = draw(st.lists(NAMES, unique=True, max_size=2))
+    workers = draw(
+        st.lists(NAMES.filter(lambda n: n not in routed), unique=True, min_size=not routed, max_size=2)
+    )
+    keys = draw(
+        st.lists(
+            st.tuples(
+                st.from_regex(r"\*|[a-z0-9]{1,10}(\.[a-z]{2,5}){0,2}", fullmatch=True),
+                st.from_regex(r"/|(/[A-Za-z0-9_~-]{1,8}){1,2}", fullmatch=True),
+            ),
+            unique=True,
+            min_size=len(routed),
+            max_size=len(routed) * 2,
+        )
+    )
+    variables = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
+        lambda name: name not in RESERVED and not name.startswith(RESERVED_PREFIX)
+    )
+    texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\n"), max_size=20)
+    return Spec(
+        app=AppName(draw(NAMES)),
+        build=draw(
+            st.builds(
+                Build,
+                command=st.just("") | SHELL_LINES,
+                timeout=milliseconds(1, 86400),
+                disk=st.integers(10**6, 10**12),
+            )
+        ),
+        processes=tuple(draw(processes(name, name in routed)) for name in (*routed, *workers)),
+        routes=tuple(
+            Route(host, prefix, ProcessName(routed[n % len(routed)])) for n, (host, prefix) in enumerate(keys)
+        ),
+        rollout=draw(
+            st.builds(
+                Rollout,
+                strategy=st.sampled_from(STRATEGIES),
+                drain=milliseconds(0, 3600),
+                keep_warm=milliseconds(0, 7 * 86400),
+                batch=st.integers(1, 100),
+            )
+        ),
+        variables=tuple(draw(st.dictionaries(variables, texts, max_size=3)).items()),
+    )
+
+
+def duration(seconds: float) -> str:
+    return f'"{round(seconds * 1000)}ms"'
+
+
+def size(count: int) -> str:
+    return f'"{count}B"'
+
+
+def written(spec: Spec) -> str:
+    """``spec`` as a homeport.toml that names every value."""
+    build, rollout = spec.build, spec.rollout
+    lines = ["[app]", f"name = {quoted(spec.app)}", "[build]"]
+    lines += [f"command = {quoted(build.command)}"] if build.command else []
+    lines += [f"timeout = {duration(build.timeout)}", f"disk = {size(build.disk)}"]
+    for process in spec.processes:
+        lines.append(f"[processes.{process.name}]")
+        what = ("static", process.static) if process.static else ("command", process.command)
+        lines.append(f"{what[0]} = {quoted(what[1])}")
+        lines.append(f"replicas = {process.replicas}")
+        lines += [f"memory = {size(process.memory)}"] if process.memory is not None else []
+        lines += [f"cpu = {process.cpu!r}"] if process.cpu is not None else []
+        lines += [f"user = {quoted(process.user)}"] if process.user is not None else []
+        lines.append(f"start_timeout = {duration(process.start_timeout)}")
+        lines.append(f"stop_grace = {duration(process.stop_grace)}")
+        if spec.is_routed(process.name):
+            health = process.health
+            lines.append(f"response_timeout = {duration(process.response_timeout)}")
+            lines.append(f"[processes.{process.name}.health]")
+            lines.append(f"path = {quoted(health.path)}")
+            lines.append(f"interval = {duration(health.interval)}")
+            lines.append(f"timeout = {duration(health.timeout)}")
+            lines.append(f"healthy_after = {health.healthy_after}")
+            lines.append(f"unhealthy_after = {health.unhealthy_after}")
+    lines.append("[routes]")
+    lines += [f"{quoted(route.host + route.prefix)} = {quoted(route.process)}" for route in spec.routes]
+    lines.append("[env]")
+    lines += [f"{name} = {quoted(value)}" for name, value in spec.variables]
+    lines.append("[rollout]")
+    lines.append(f"strategy = {quoted(rollout.strategy)}")
+    lines.append(f"drain = {duration(rollout.drain)}")
+    lines.append(f"keep_warm = {duration(rollout.keep_warm)}")
+    lines.append(f"batch = {rollout.batch}")
+    return "\n".join(lines)
+
+
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(specs())
+def test_a_spec_that_is_written_and_read_is_the_same(spec: Spec) -> None:
+    assert parse(written(spec)) == spec
