@@ -3,6 +3,7 @@
 import getpass
 import http.client
 import json
+import re
 import secrets
 import socket
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 from homeport.kernel.errors import ErrorType, HomeportError, Kind, declare
+from homeport.system.files import is_locked
 from homeport.system.process import is_alive
 
 UNREACHABLE = declare(
@@ -52,7 +54,7 @@ class Client:
         self._data_dir = data_dir
         self._path = data_dir / SOCKET
         try:
-            self._actor = getpass.getuser()
+            self._actor = re.sub(r"[^A-Za-z0-9_.@-]", "_", getpass.getuser())[:64] or "unknown"
         except (KeyError, OSError):
             self._actor = "unknown"
 
@@ -142,11 +144,13 @@ class Client:
                 time.sleep(0.1)  # noqa: TID251 - a client waits in real time
 
     def _supervised(self) -> bool:
+        """Whether a control plane is about to answer: its supervisor lives, or it is being brought back."""
         try:
             pid = int((self._data_dir / "supervisor" / "supervisord.pid").read_text())
         except (OSError, ValueError):
-            return False
-        return is_alive(pid)
+            pid = 0
+        locks = (self._data_dir / "serve.lock", self._data_dir / "up.lock")
+        return (pid > 0 and is_alive(pid)) or any(is_locked(lock) for lock in locks)
 
 
 class _Message(NamedTuple):

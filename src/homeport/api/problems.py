@@ -22,11 +22,12 @@ class ProblemResponse(JSONResponse):
     media_type = "application/problem+json"
 
 
-def problem(error: HomeportError) -> ProblemResponse:
+def problem(error: HomeportError, status: int | None = None) -> ProblemResponse:
+    """``status`` is the answer's, when it is not the one that the error's kind has."""
     body = Problem(
         type=f"urn:homeport:error:{error.code}",
         title=error.type.when,
-        status=error.kind.http_status,
+        status=status or error.kind.http_status,
         detail=error.sentence,
         code=error.code,
         hint=error.hint,
@@ -53,8 +54,8 @@ def install(app: FastAPI) -> None:
     async def on_http(request: Request, error: HTTPException) -> ProblemResponse:
         what = f"cannot {request.method} {request.url.path}: {error.detail}"
         type_ = NO_SUCH_PATH if error.status_code in (404, 405) else BAD_REQUEST
-        answer = problem(type_.error(what, hint="GET /v1/openapi.json describes the API"))
-        answer.status_code = error.status_code
+        hint = "GET /v1/openapi.json describes the API"
+        answer = problem(type_.error(what, hint=hint), status=error.status_code)
         if error.headers:
             answer.headers.update(error.headers)
         return answer

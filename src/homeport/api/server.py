@@ -1,24 +1,27 @@
 """The HTTP API under ``/v1``."""
 
+import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
 from fastapi import Path as PathParameter
+from sqlalchemy.exc import IntegrityError
 
 from homeport.api import problems, services, streams, wire
 from homeport.api.services import Services
-from homeport.kernel.errors import Kind
-from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
+from homeport.kernel.errors import HomeportError, Kind
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ProcessName, ReleaseId
 from homeport.rollout import build as building
 from homeport.rollout import desired
 from homeport.rollout.archive import INVALID as ARCHIVE_INVALID
 from homeport.rollout.archive import TOO_LARGE
 from homeport.rollout.model import Change, ChangeKind
-from homeport.rollout.rollouts import MAX_ARCHIVE, NOTHING_SERVES
+from homeport.rollout.rollouts import MAX_ARCHIVE, NOTHING_SERVES, id_for, require_process
 
 App = Annotated[wire.Name, PathParameter(examples=["shop"])]
 Environment = Annotated[wire.Name, PathParameter(examples=["production"])]
@@ -127,7 +130,7 @@ def _reading(s: Services) -> APIRouter:
         summary="Where and with what an instance of the serving release runs",
     )
     def get_exec(
-        app: App, environment: Environment, process: Annotated[wire.Name, Query()] = "web"
+        app: App, environment: Environment, process: Annotated[wire.Name | None, Query()] = None
     ) -> wire.ExecOut:
         return _exec(s, AppName(app), EnvironmentName(environment), process)
 
@@ -156,7 +159,7 @@ def _reading(s: Services) -> APIRouter:
     return router
 
 
-def _exec(s: Services, app: AppName, environment: EnvironmentName, process: str) -> wire.ExecOut:
+def _exec(s: Services, app: AppName, environment: EnvironmentName, process: str | None) -> wire.ExecOut:
     state = s.parts.state
     found = state.environment(app, environment)
     if found.serving is None:
@@ -164,7 +167,10 @@ def _exec(s: Services, app: AppName, environment: EnvironmentName, process: str)
             f"cannot run a command: nothing serves in {environment} of {app}", hint="homeport deploy"
         )
     spec = s.parts.spec(app, found.serving)
-    name = process if spec.process(process) else spec.processes[0].name
+    if process is not None:
+        name = require_process(spec, process)
+    else:
+        name = ProcessName("web") if spec.process("web") else spec.processes[0].name
     instance = next(
         (
             i
@@ -193,15 +199,32 @@ def _changing(s: Services) -> APIRouter:
     rollouts = s.rollouts
     refused = problems.responses(Kind.NOT_FOUND, Kind.CONFLICT, Kind.MISSING_PART, Kind.NO_SPACE, *BROKEN)
 
-    def made_before(key: str | None, kind: ChangeKind, app: str, environment: str) -> Change | None:
+    def once(
+        key: str | None,
+        kind: ChangeKind,
+        app: str,
+        environment: str,
+        asked: Callable[[Change], bool],
+        make: Callable[[ChangeId | None], Change],
+    ) -> wire.ChangeOut:
+        """The change that ``make`` makes, or the one that an earlier call with this key made."""
         if key is None:
-            return None
-        return rollouts.made_by(key, kind, AppName(app), EnvironmentName(environment))
+            return s.change(make(None))
 
-    def id_for(key: str | None) -> ChangeId | None:
-        from homeport.rollout.rollouts import id_for
+        def made() -> Change | None:
+            return rollouts.made_by(key, kind, AppName(app), EnvironmentName(environment), asked)
 
-        return id_for(key) if key is not None else None
+        before = made()
+        if before is not None:
+            return s.change(before)
+        try:
+            return s.change(make(id_for(key)))
+        except (HomeportError, IntegrityError):
+            # The same call came twice at once, and the other one was first.
+            meanwhile = made()
+            if meanwhile is None:
+                raise
+            return s.change(meanwhile)
 
     @router.post(
         "/archives",
@@ -226,18 +249,24 @@ def _changing(s: Services) -> APIRouter:
         key: Key = None,
         actor: Actor = "api",
     ) -> wire.ChangeOut:
-        change = made_before(key, ChangeKind.DEPLOY, app, environment) or rollouts.deploy(
-            AppName(app),
-            EnvironmentName(environment),
-            archive_digest=wanted.archive,
-            commit=wanted.commit,
-            subject=wanted.subject,
-            dirty=wanted.dirty,
-            replace_running=wanted.replace,
-            actor=actor,
-            id=id_for(key),
+        return once(
+            key,
+            ChangeKind.DEPLOY,
+            app,
+            environment,
+            lambda change: change.archive == wanted.archive,
+            lambda id: rollouts.deploy(
+                AppName(app),
+                EnvironmentName(environment),
+                archive_digest=wanted.archive,
+                commit=wanted.commit,
+                subject=wanted.subject,
+                dirty=wanted.dirty,
+                replace_running=wanted.replace,
+                actor=actor,
+                id=id,
+            ),
         )
-        return s.change(change)
 
     @router.post(
         ENVIRONMENT + "/rollbacks", status_code=202, responses=refused, summary="Go back to a release"
@@ -249,15 +278,21 @@ def _changing(s: Services) -> APIRouter:
         key: Key = None,
         actor: Actor = "api",
     ) -> wire.ChangeOut:
-        change = made_before(key, ChangeKind.ROLLBACK, app, environment) or rollouts.rollback(
-            AppName(app),
-            EnvironmentName(environment),
-            release=ReleaseId(wanted.release) if wanted.release else None,
-            replace_running=wanted.replace,
-            actor=actor,
-            id=id_for(key),
+        return once(
+            key,
+            ChangeKind.ROLLBACK,
+            app,
+            environment,
+            lambda change: wanted.release in (None, change.goal.release),
+            lambda id: rollouts.rollback(
+                AppName(app),
+                EnvironmentName(environment),
+                release=ReleaseId(wanted.release) if wanted.release else None,
+                replace_running=wanted.replace,
+                actor=actor,
+                id=id,
+            ),
         )
-        return s.change(change)
 
     @router.post(ENVIRONMENT + "/scalings", status_code=202, responses=refused, summary="Run more or fewer")
     def post_scaling(
@@ -267,14 +302,18 @@ def _changing(s: Services) -> APIRouter:
         key: Key = None,
         actor: Actor = "api",
     ) -> wire.ChangeOut:
-        change = made_before(key, ChangeKind.SCALE, app, environment) or rollouts.scale(
-            AppName(app),
-            EnvironmentName(environment),
-            processes=wanted.processes,
-            actor=actor,
-            id=id_for(key),
+        return once(
+            key,
+            ChangeKind.SCALE,
+            app,
+            environment,
+            lambda change: (
+                wanted.processes.items() <= {w.process: w.count for w in change.goal.wants}.items()
+            ),
+            lambda id: rollouts.scale(
+                AppName(app), EnvironmentName(environment), processes=wanted.processes, actor=actor, id=id
+            ),
         )
-        return s.change(change)
 
     @router.post(
         ENVIRONMENT + "/restarts", status_code=202, responses=refused, summary="Replace every instance"
@@ -286,10 +325,14 @@ def _changing(s: Services) -> APIRouter:
         key: Key = None,
         actor: Actor = "api",
     ) -> wire.ChangeOut:
-        change = made_before(key, ChangeKind.RESTART, app, environment) or rollouts.restart(
-            AppName(app), EnvironmentName(environment), actor=actor, id=id_for(key)
+        return once(
+            key,
+            ChangeKind.RESTART,
+            app,
+            environment,
+            lambda _: True,
+            lambda id: rollouts.restart(AppName(app), EnvironmentName(environment), actor=actor, id=id),
         )
-        return s.change(change)
 
     @router.post(
         "/changes/{change}/abort",
@@ -346,8 +389,13 @@ async def _receive(s: Services, request: Request) -> wire.ArchiveReceived:
         if size == 0:
             raise ARCHIVE_INVALID.error("cannot take the archive: it is empty")
         os.replace(name, s.parts.archive(digest.hexdigest()))
-    except BaseException:
+    except BaseException as e:
         Path(name).unlink(missing_ok=True)
+        if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise building.DISK_FULL.error(
+                f"cannot take the archive: the disk of {s.parts.data_dir} is full",
+                hint="remove something, then deploy again",
+            ) from e
         raise
     return wire.ArchiveReceived(digest=digest.hexdigest(), size=size)
 
@@ -370,9 +418,11 @@ def _streaming(s: Services) -> APIRouter:
         after: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
         last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,15}$")] = None,
     ) -> streams.EventStream:
-        if after is None:
+        if last is not None:
+            after = int(last)
+        elif after is None:
             newest = state.store.records(newest=True, limit=1)
-            after = int(last) if last else (newest[0].seq if newest else 0)
+            after = newest[0].seq if newest else 0
         return streams.EventStream(streams.journal(s, after, app))
 
     @router.get(

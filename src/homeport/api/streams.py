@@ -21,8 +21,10 @@ CHUNK = 1 << 16
 class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
-    def __init__(self, content: Any) -> None:
-        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    def __init__(self, content: Any, status_code: int = 200) -> None:
+        # FastAPI reads the default of status_code for the OpenAPI document.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(content, status_code, headers)
 
 
 def message(kind: str, data: Any, id: str | None = None) -> str:
@@ -79,6 +81,11 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
                 quiet = 0.0
             found = await asyncio.to_thread(parts.state.change, id)
             if found.done:
+                while log is not None:
+                    text, offset = await asyncio.to_thread(_read_from, log, offset)
+                    if not text:
+                        break
+                    yield message("output", {"text": text}, f"{after}.{offset}")
                 yield message("done", services.change(found).model_dump(mode="json"), f"{after}.{offset}")
                 return
         await asyncio.sleep(LOOK_EVERY)
@@ -101,7 +108,18 @@ def _read_from(path: Path, offset: int) -> tuple[str, int]:
             data = f.read(CHUNK)
     except OSError:
         return "", offset
+    data = data[: _whole(data)]
     return data.decode("utf-8", "replace"), offset + len(data)
+
+
+def _whole(data: bytes) -> int:
+    """How many bytes there are up to a character of UTF-8 that is cut off at the end."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 != 0x80:
+            length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return len(data) - back if length > back else len(data)
+    return len(data)
 
 
 def logs(services: Services, prefix: str, process: str | None) -> Iterator[str]:

@@ -56,7 +56,9 @@ class RollbackRequest(Wire):
 
 
 class ScaleRequest(Wire):
-    processes: dict[Name, Annotated[int, Field(ge=0, le=100)]] = Field(min_length=1, examples=[{"web": 3}])
+    processes: dict[Name, Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        min_length=1, max_length=100, examples=[{"web": 3}]
+    )
 
 
 class RestartRequest(Wire):

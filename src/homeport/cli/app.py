@@ -1,5 +1,6 @@
 """The command line: ``homeport``."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import click
 
 from homeport.cli import begin, look, screen, settings, ship
 from homeport.cli.context import Session, pass_session
-from homeport.kernel.errors import HomeportError
+from homeport.kernel.errors import HomeportError, Kind, declare
+
+NO_ROOM = declare("cli.disk_full", Kind.NO_SPACE, "The disk is full where a command had to write.")
+SYSTEM = declare("cli.system", Kind.FAILED, "The system refused what a command had to do.")
 
 
 def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -150,3 +154,9 @@ def run(session: Session, arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as e:
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+        where = f" {e.filename}" if e.filename else ""
+        problem = (NO_ROOM if full else SYSTEM).error(f"cannot go on:{where} {e.strerror or e}")
+        screen.error(problem)
+        return problem.kind.exit_status

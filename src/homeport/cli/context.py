@@ -11,11 +11,27 @@ import click
 from homeport.api.client import Client
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import Kind, declare
+from homeport.kernel.ids import is_name
 from homeport.spec.parse import parse
 
 NO_APP = declare("cli.no_app", Kind.INVALID, "A command cannot tell which app is meant.")
+BAD_NAME = declare(
+    "cli.bad_name", Kind.INVALID, "What was given as an app, environment or process is no name of one."
+)
 
 SPEC = "homeport.toml"
+
+
+def name(what: str, text: str) -> str:
+    """``text``, when it may name an app, an environment or a process. Raises ``cli.bad_name``."""
+    if not is_name(text):
+        raise BAD_NAME.error(
+            f"cannot use {text!r} as the name of an {what}"
+            if what[0] in "ae"
+            else f"cannot use {text!r} as the {what}'s name",
+            hint="1 to 40 of a-z, 0-9 and inner hyphens, beginning with a letter",
+        )
+    return text
 
 
 @dataclass
@@ -52,7 +68,7 @@ class Session:
     def app(self) -> str:
         """The app meant: ``--app``, else the one whose repository this is. Raises ``cli.no_app``."""
         if self.app_option is not None:
-            return self.app_option
+            return name("app", self.app_option)
         project = self.project()
         if project is None:
             raise NO_APP.error(
@@ -63,7 +79,7 @@ class Session:
 
     def path(self, rest: str = "") -> str:
         """The API path of the app's environment."""
-        return f"/v1/apps/{self.app}/environments/{self.environment}{rest}"
+        return f"/v1/apps/{self.app}/environments/{name('environment', self.environment)}{rest}"
 
     def show(self, data: Any, people: Callable[[Any], None]) -> None:
         """Print data: as one JSON document with ``--json``, else for people."""

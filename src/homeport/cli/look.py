@@ -10,7 +10,7 @@ import click
 from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
 from homeport.cli.progress import Interrupted, short
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.units import format_duration, format_size, parse_duration
 
 BAD_SINCE = declare("cli.bad_since", Kind.INVALID, "A --since is neither a duration nor a time.")
@@ -178,11 +178,18 @@ def _since(text: str, now: datetime) -> str:
         at = now - timedelta(seconds=parse_duration(text))
     except ValueError:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?", text):
-            raise BAD_SINCE.error(
-                f"cannot read --since {text!r}", hint="write 10m, 2h, or 2026-11-20T14:03:00Z"
-            ) from None
-        at = datetime.fromisoformat(text)
+            raise _bad_since(text) from None
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            raise _bad_since(text) from None
+    except OverflowError:
+        raise _bad_since(text) from None
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _bad_since(text: str) -> HomeportError:
+    return BAD_SINCE.error(f"cannot read --since {text!r}", hint="write 10m, 2h, or 2026-11-20T14:03:00Z")
 
 
 @click.command()

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
 from homeport.kernel.errors import Kind, declare
 from homeport.system import process
@@ -28,7 +29,7 @@ def list_(session: Session) -> None:
 
     def show(found: dict[str, Any]) -> None:
         for name, value in found["variables"].items():
-            click.echo(f"{name}={value}")
+            click.echo(f"{name}={screen.printable(value) if screen.is_terminal() else value}")
         if not found["variables"]:
             click.echo("no variables are set by hand", err=True)
 
@@ -68,10 +69,10 @@ def _change(session: Session, wanted: dict[str, Any]) -> None:
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.option("--process", default="web", show_default=True, help="As an instance of this process sees it.")
+@click.option("--process", help="As an instance of this process sees it. Default: web, else the first one.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @pass_session
-def exec_(session: Session, process: str, command: tuple[str, ...]) -> None:
+def exec_(session: Session, process: str | None, command: tuple[str, ...]) -> None:
     """Run COMMAND in the serving release's directory, with an instance's variables and user.
 
     Its exit status is this command's.
@@ -79,7 +80,7 @@ def exec_(session: Session, process: str, command: tuple[str, ...]) -> None:
     _exec(session, process, command)
 
 
-def _exec(session: Session, process_name: str, command: tuple[str, ...]) -> None:
+def _exec(session: Session, process_name: str | None, command: tuple[str, ...]) -> None:
     sees = session.client.get(session.path("/exec"), process=process_name)
     inherited = {
         k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "HOME", "PATH", "COLUMNS")

@@ -5,12 +5,13 @@ from typing import IO
 import click
 
 from homeport.cli import progress, screen, source
-from homeport.cli.context import SPEC, Session, pass_session
+from homeport.cli.context import SPEC, Session, name, pass_session
 from homeport.kernel.errors import Kind, declare
-from homeport.spec.parse import parse
+from homeport.kernel.ids import is_release
 
 NO_SPEC_HERE = declare("cli.no_spec", Kind.INVALID, "There is no homeport.toml here or above.")
 BAD_SCALE = declare("cli.bad_scale", Kind.INVALID, "An argument of homeport scale is not process=number.")
+BAD_RELEASE = declare("cli.bad_release", Kind.INVALID, "What was given as a release is no name of one.")
 
 
 @click.command()
@@ -34,7 +35,8 @@ def deploy(session: Session, commit: str | None, dirty: bool, replace: bool, qui
         )
     if dirty and commit is not None:
         raise click.UsageError("--dirty ships the working tree: it goes with no COMMIT")
-    app = session.app_option or parse((project / SPEC).read_text("utf-8", "replace"), path=SPEC).app
+    name("environment", session.environment)
+    app = session.app
     what = source.read(project, commit, dirty=dirty)
     if what.changed and not dirty and commit is None and not quiet:
         screen.note(f"{what.changed} uncommitted change(s) are not shipped; --dirty ships them")
@@ -66,6 +68,11 @@ def _upload(session: Session, tar: IO[bytes]) -> str:
 @pass_session
 def rollback(session: Session, release: str | None, replace: bool, quiet: bool) -> None:
     """Go back to RELEASE, such as r3; without it to the one that last served well."""
+    if release is not None and not is_release(release):
+        raise BAD_RELEASE.error(
+            f"cannot read {release!r} as a release",
+            hint="a release is r and its number, such as r3; homeport releases lists them",
+        )
     change = session.client.send("POST", session.path("/rollbacks"), {"release": release, "replace": replace})
     progress.follow(session, change, quiet=quiet)
 
@@ -77,10 +84,12 @@ def scale(session: Session, counts: tuple[str, ...]) -> None:
     """Run another number of instances, such as web=3. It holds for later deploys too."""
     processes = {}
     for count in counts:
-        name, _, number = count.partition("=")
-        if not name or not number.isdigit():
-            raise BAD_SCALE.error(f"cannot read {count!r}", hint="write process=number, such as web=3")
-        processes[name] = int(number)
+        process, _, number = count.partition("=")
+        if not number.isascii() or not number.isdigit() or process in processes:
+            raise BAD_SCALE.error(
+                f"cannot read {count!r}", hint="write process=number, such as web=3, each process once"
+            )
+        processes[name("process", process)] = int(number[:9])
     progress.follow(session, session.client.send("POST", session.path("/scalings"), {"processes": processes}))
 
 
@@ -92,11 +101,12 @@ def restart(session: Session) -> None:
 
 
 @click.command()
-@click.argument("app")
+@click.argument("target", metavar="APP")
 @click.option("--yes", "confirmed", metavar="APP", help="The app's name once more, instead of being asked.")
 @pass_session
-def destroy(session: Session, app: str, confirmed: str | None) -> None:
+def destroy(session: Session, target: str, confirmed: str | None) -> None:
     """Take APP away: its instances, releases, settings and routes. Its events stay."""
+    app = name("app", target)
     found = session.client.get(f"/v1/apps/{app}")
     if confirmed is None:
         if not screen.is_terminal():

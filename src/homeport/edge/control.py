@@ -84,11 +84,18 @@ def is_ours(pid: int, layout: Layout) -> bool:
 
 
 def master(layout: Layout) -> int | None:
-    """The master's pid, as its pid file says and the process itself confirms."""
-    with contextlib.suppress(OSError, ValueError):
+    """The master's pid: as its pid file says and the process itself confirms.
+
+    While HAProxy writes that file anew, the master whose socket is the youngest.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
         pid = int(layout.pid_file.read_text().split()[0])
         if is_ours(pid, layout):
             return pid
+    with contextlib.suppress(OSError):
+        sockets = sorted(_master_sockets(layout), key=lambda path: path.stat().st_mtime)
+        if sockets:
+            return int(sockets[-1].name[1 : -len(".sock")])
     return None
 
 
@@ -109,9 +116,9 @@ def ask_master(socket: Path, command: str) -> str:
         return ""
 
 
-def failed_reloads(layout: Layout) -> int:
-    pid = master(layout)
-    return observed.parse_failed_reloads(ask_master(layout.master_socket(pid), "show proc")) if pid else 0
+def failed_reloads(layout: Layout, master_pid: int) -> int:
+    """How many reloads in a row have failed; 0 while the master does not answer."""
+    return observed.parse_failed_reloads(ask_master(layout.master_socket(master_pid), "show proc"))
 
 
 def sessions(layout: Layout, service: ServiceName, server: str) -> int:

@@ -6,8 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
-from homeport.edge import commands, control, logs, pages, preflight
-from homeport.edge.certificate import self_signed
+from homeport.edge import commands, control, pages, preflight
 from homeport.edge.commands import Layout
 from homeport.edge.errors import CONFIG_INVALID, DRIFT, UNREACHABLE
 from homeport.edge.model import EdgeState, ServerStatus
@@ -59,10 +58,6 @@ class HaproxyEdge:
     def sessions(self, service: ServiceName, server: str) -> int:
         return control.sessions(self.layout, service, server)
 
-    def rotate_logs(self, max_bytes: int, keep: int) -> bool:
-        """See :func:`homeport.edge.logs.rotate`."""
-        return logs.rotate(self.layout.access_log, max_bytes, keep)
-
     # On disk
 
     def _write(self, state: EdgeState) -> None:
@@ -77,6 +72,9 @@ class HaproxyEdge:
         layout.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         layout.certs.mkdir(exist_ok=True, mode=0o700)
         if state.https is not None and not layout.default_certificate.exists():
+            # Imported only here: cryptography would cost the control plane 7 MB.
+            from homeport.edge.certificate import self_signed
+
             write_atomic(layout.default_certificate, self_signed(self._clock.now()), mode=0o600)
         for page in pages.STATIC:
             _write_if_changed(layout.page(page.status), pages.raw_response(page))
@@ -147,7 +145,7 @@ class HaproxyEdge:
                 "cannot reload HAProxy: its master process is not to be found",
                 hint="it is started again by its supervisor, with the configuration that is on disk",
             )
-        failed = control.failed_reloads(self.layout)
+        failed = control.failed_reloads(self.layout, pid)
         wanted = digest(state, self.layout)
         os.kill(pid, signal.SIGUSR2)
         deadline = self._clock.monotonic() + RELOAD_SECONDS
@@ -156,7 +154,7 @@ class HaproxyEdge:
                 now = control.info(self.layout)
                 if now.pid != before.pid and now.digest == wanted and not now.stopping:
                     return
-            if control.failed_reloads(self.layout) > failed:
+            if control.failed_reloads(self.layout, pid) > failed:
                 break
             self._clock.sleep(_POLL_SECONDS)
         raise DRIFT.error(

@@ -1,39 +1,77 @@
-"""The access log, kept within bounds while HAProxy goes on writing to it."""
+"""The access log's writer: a small process beside HAProxy that keeps the file within bounds.
 
+HAProxy writes to a pipe and never waits for it: when the writer cannot keep up or is gone, lines are
+lost and requests are not. It cannot write the file itself, since it drops O_APPEND from its standard
+output and can be told to open no other.
+"""
+
+import contextlib
+import fcntl
 import os
-import shutil
+import signal
 from pathlib import Path
 
+PIPE_BYTES = 1 << 20
 
-def rotate(path: Path, max_bytes: int, keep: int) -> bool:
-    """Copy a log past ``max_bytes`` to ``path.1`` (older ones move up, ``keep`` stay) and empty it.
 
-    HAProxy holds the file open for appending and cannot be told to open another, hence copy and
-    truncate: lines written in the microseconds between the last copy and the truncation are lost.
-    Returns whether it was done. A missing log is no error.
+def become_writer_of_own_output(path: Path, max_bytes: int, keep: int) -> None:
+    """From here on what this process, and what it becomes by exec, prints goes to ``path``.
+
+    A process is left behind that writes it, until nobody has the pipe open any more. It is no child of
+    this one: HAProxy's master ends only when it has no children left.
     """
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return False
-    if size <= max_bytes:
-        return False
+    reader, writer = os.pipe()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.fork() != 0:
+                os._exit(0)
+            os.close(writer)
+            os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+            for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                signal.signal(name, signal.SIG_IGN)
+            copy(reader, path, max_bytes, keep)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.dup2(writer, 1)
+    os.close(writer)
+
+
+def copy(source: int, path: Path, max_bytes: int, keep: int) -> None:
+    """Append all that comes from ``source`` to ``path``, in whole lines, rotated past ``max_bytes``.
+
+    A disk that is full loses lines and nothing else.
+    """
+    log = _open(path)
+    rest = b""
+    while chunk := os.read(source, PIPE_BYTES):
+        whole, newline, rest = (rest + chunk).rpartition(b"\n")
+        if not newline:
+            continue
+        with contextlib.suppress(OSError):
+            if os.fstat(log).st_size + len(whole) > max_bytes:
+                os.close(log)
+                rotate(path, keep)
+                log = _open(path)
+            os.write(log, whole + newline)
+
+
+def rotate(path: Path, keep: int) -> None:
+    """``path`` becomes ``path.1``, that ``path.2``, …; ``keep`` of them stay."""
+    for n in range(keep - 1, -1, -1):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(_numbered(path, n), _numbered(path, n + 1))
     if keep < 1:
-        os.truncate(path, 0)
-        return True
-    for n in range(keep - 1, 0, -1):
-        older = _numbered(path, n)
-        if older.exists():
-            os.replace(older, _numbered(path, n + 1))
-    part = path.with_name(f".{path.name}.part")
-    with open(path, "r+b") as log, open(part, "wb") as copy:
-        shutil.copyfileobj(log, copy, 1 << 20)
-        while chunk := log.read(1 << 20):
-            copy.write(chunk)
-        log.truncate(0)
-    os.replace(part, _numbered(path, 1))
-    return True
+        path.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def _numbered(path: Path, n: int) -> Path:
-    return path.with_name(f"{path.name}.{n}")
+    return path.with_name(f"{path.name}.{n}") if n else path

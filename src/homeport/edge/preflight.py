@@ -1,5 +1,6 @@
 """What must hold before HAProxy is started: it is here, new enough, its addresses are free, its files whole."""
 
+import contextlib
 import errno
 import os
 import re
@@ -79,9 +80,19 @@ def check_bind(bind: Bind, own: Callable[[int], bool] = lambda pid: False) -> No
 
 
 def _listeners(port: int) -> list[int]:
-    inodes = net.listener_inodes(port)
-    pids = sorted(int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
-    return [pid for pid in pids if net.holds_socket(pid, inodes)]
+    wanted = {f"socket:[{inode}]" for inode in net.listener_inodes(port)}
+    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if not wanted.isdisjoint(_open_files(pid))]
+
+
+def _open_files(pid: int) -> list[str]:
+    """What a process has open; nothing when it may not be looked at."""
+    found = []
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
 
 
 def _name(pid: int) -> str:

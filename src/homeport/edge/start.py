@@ -1,10 +1,12 @@
-"""``python -m homeport.edge.start <edge directory>``: become HAProxy, for a supervisor to run.
+"""``python -m homeport.edge.start <edge directory> [log bytes] [logs kept]``: become HAProxy.
+
+For a supervisor to run.
 
 It refuses files that are not whole and a port that a stranger has, with one clear line on stderr and
 a status other than 0. When an HAProxy on the same configuration still runs, because its supervisor was
 killed, the new one gets its listening sockets and lets it finish what it has: no connection is refused.
 
-HAProxy's stdout is the access log, opened for appending.
+A process of its own writes the access log; see :mod:`homeport.edge.logs`.
 """
 
 import contextlib
@@ -12,9 +14,12 @@ import os
 import sys
 from pathlib import Path
 
-from homeport.edge import control, preflight
+from homeport.edge import control, logs, preflight
 from homeport.edge.commands import Layout
-from homeport.kernel.errors import HomeportError
+from homeport.kernel.errors import EXIT_USAGE, HomeportError
+
+LOG_BYTES = 50_000_000
+LOGS_KEPT = 5
 
 
 def arguments(program: Path, layout: Layout, pid: int, old: tuple[int, ...], *, sockets: bool) -> list[str]:
@@ -50,9 +55,11 @@ def prepare(layout: Layout) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 1:
-        print("usage: python -m homeport.edge.start <edge directory>", file=sys.stderr)
-        return 2
+    if not 1 <= len(argv) <= 3 or not all(x.isdigit() for x in argv[1:]):
+        print(
+            "usage: python -m homeport.edge.start <edge directory> [log bytes] [logs kept]", file=sys.stderr
+        )
+        return EXIT_USAGE
     layout = Layout(Path(argv[0]).resolve())
     try:
         command = prepare(layout)
@@ -60,8 +67,10 @@ def main(argv: list[str]) -> int:
         for line in (e.sentence, *e.details, *((f"hint: {e.hint}",) if e.hint else ())):
             print(line, file=sys.stderr)
         return e.kind.exit_status
-    log = os.open(layout.access_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    os.dup2(log, 1)
+    limits = [int(x) for x in argv[1:]]
+    max_bytes = limits[0] if limits else LOG_BYTES
+    keep = limits[1] if len(limits) > 1 else LOGS_KEPT
+    logs.become_writer_of_own_output(layout.access_log, max_bytes, keep)
     os.execv(command[0], command)
 
 

@@ -17,7 +17,6 @@ from homeport.api import server
 from homeport.api.client import SOCKET
 from homeport.api.services import Services
 from homeport.cli import screen
-from homeport.edge.haproxy import HaproxyEdge
 from homeport.journal.durable import DurableChanges
 from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import HomeportError, Kind, declare
@@ -36,9 +35,6 @@ from homeport.system.clock import RealClock
 log = logging.getLogger("homeport.serve")
 
 NO_SETTINGS = declare("main.no_settings", Kind.FAILED, "The data directory was not prepared by homeport up.")
-
-ACCESS_LOG_BYTES = 50_000_000
-ACCESS_LOGS_KEPT = 4
 
 
 def main() -> None:
@@ -90,7 +86,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     advance = Advance(parts)
     changes = DurableChanges(database, advance)
     rollouts = Rollouts(parts, changes.start)
-    keeper = Keeper(parts, rollouts, (lambda: _rotate(edge),))
+    keeper = Keeper(parts, rollouts)
     services = Services(
         parts=parts,
         rollouts=rollouts,
@@ -130,10 +126,6 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     sys.stderr.flush()
     # Changes in hand stay as they are: the next control plane resumes them.
     os._exit(0)
-
-
-def _rotate(edge: HaproxyEdge) -> None:
-    edge.rotate_logs(ACCESS_LOG_BYTES, ACCESS_LOGS_KEPT)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -22,6 +22,7 @@ Wants=network-online.target
 Type=exec
 Environment="HOMEPORT_HOME={data_dir}" HOMEPORT_UNDER=systemd
 ExecStart="{python}" -m homeport.main.foreground
+ExecStop="{python}" -m homeport.main.entry down
 Restart=always
 RestartSec=1
 KillMode=process

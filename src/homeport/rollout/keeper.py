@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -31,10 +30,9 @@ CRASH_LOOP = 3
 class Keeper:
     """The background loop of the control plane. While a change moves an environment it keeps off it."""
 
-    def __init__(self, parts: Parts, rollouts: Rollouts, chores: tuple[Callable[[], None], ...] = ()) -> None:
+    def __init__(self, parts: Parts, rollouts: Rollouts) -> None:
         self._parts = parts
         self._rollouts = rollouts
-        self._chores = chores
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
@@ -57,7 +55,7 @@ class Keeper:
 
     def tick(self) -> None:
         """One round. Each part fails for itself: what cannot be done now is tried in the next round."""
-        for part in (self._instances, self._edge, self._clean, *self._chores):
+        for part in (self._instances, self._edge, self._clean):
             if self._closing.is_set():
                 return
             try:

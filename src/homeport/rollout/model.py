@@ -185,7 +185,7 @@ class Change:
     variables: tuple[tuple[str, str], ...]
     """The variables its new instances get."""
     archive: str | None
-    """SHA-256 of the source archive, for a release that is still to be built."""
+    """SHA-256 of a deploy's source archive."""
     done: bool
     failure: Failure | None
     cancelled: bool

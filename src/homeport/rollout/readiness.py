@@ -28,6 +28,8 @@ PROBE_EVERY = 0.1
 """Seconds between readiness probes: more often than the checks of an instance that serves."""
 WORKER_LIVES = 1.0
 """Seconds a process without a port must run to count as ready."""
+LOOK_AGAIN = 10.0
+"""Seconds a resumed change looks at an instance at least (or ``start_timeout``, when that is less)."""
 CRASHES = 2
 """Exits before it was ready after which an instance is given up."""
 
@@ -69,11 +71,15 @@ class Watch:
         crashes = _Crashes()
         passes = 0
         answer = "it did not answer yet"
+        # Time in which nobody looked does not count: the control plane may have been away.
+        age = (clock.now() - instance.created_at).total_seconds()
+        deadline = clock.monotonic() + max(
+            process.start_timeout - age, min(process.start_timeout, LOOK_AGAIN)
+        )
         while True:
             if self._cancelled() or self._failed:
                 return building.CANCELLED.error("cannot go on waiting: the change was taken over")
             began = clock.monotonic()
-            age = (clock.now() - instance.created_at).total_seconds()
             status = self._status(instance)
             if crashes.note(status) >= CRASHES or (status and status.state is InstanceState.STOPPED):
                 how = f" ({crashes.exit})" if crashes.exit else ""
@@ -98,7 +104,7 @@ class Watch:
             else:
                 passes = 0
                 answer = problem
-            if age > process.start_timeout:
+            if began > deadline and not passes:
                 return NOT_READY.error(
                     f"cannot use {instance.name}: not ready within {format_duration(process.start_timeout)}, "
                     f"{answer}",

@@ -62,18 +62,24 @@ class Rollouts:
     # Changes
 
     def made_by(
-        self, key: str, kind: ChangeKind, app: AppName, environment: EnvironmentName
+        self,
+        key: str,
+        kind: ChangeKind,
+        app: AppName,
+        environment: EnvironmentName,
+        asked: Callable[[Change], bool],
     ) -> Change | None:
         """The change that an earlier call with this idempotency key made, or None.
 
-        Raises ``rollout.key_reused`` when that call asked for something else.
+        ``asked`` says whether it is what is asked for now. Raises ``rollout.key_reused`` when that call asked for something else.
         """
         id = id_for(key)
         try:
             change = self._parts.state.change(id)
         except HomeportError:
             return None
-        if (change.kind, change.app, change.environment) != (kind, app, environment):
+        same = (change.kind, change.app, change.environment) == (kind, app, environment)
+        if not same or not asked(change):
             raise KEY_REUSED.error(
                 f"cannot use this Idempotency-Key again: it made {change.kind.value} {change.id} of {change.app}",
                 hint="use a new key for each call",
@@ -150,7 +156,7 @@ class Rollouts:
                     desired.config_digest(variables),
                 ),
                 variables,
-                archive_digest=None if reusable else archive_digest,
+                archive_digest=archive_digest,
             )
             if reusable is not None:
                 tx.append(
@@ -201,7 +207,7 @@ class Rollouts:
         """Run another number of instances of some processes; the number outlives later deploys."""
         now, spec, variables = self._serving(app, environment, "scale")
         for name, count in processes.items():
-            _require_process(spec, name)
+            require_process(spec, name)
             if not 0 <= count <= MAX_REPLICAS:
                 raise BAD_COUNT.error(
                     f"cannot scale {name} to {count}", hint=f"a number from 0 to {MAX_REPLICAS} is wanted"
@@ -483,7 +489,8 @@ def _require_names(*, app: str, environment: str) -> None:
             )
 
 
-def _require_process(spec: Spec, name: str) -> ProcessName:
+def require_process(spec: Spec, name: str) -> ProcessName:
+    """Raises ``rollout.unknown_process``."""
     process = spec.process(name)
     if process is None:
         raise UNKNOWN_PROCESS.error(

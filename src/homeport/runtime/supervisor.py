@@ -27,6 +27,7 @@ from homeport.runtime.errors import (
     UNKNOWN_USER,
 )
 from homeport.runtime.layout import Layout
+from homeport.runtime.listeners import listener_inodes
 from homeport.runtime.logs import tail
 from homeport.runtime.model import InstanceSpec, InstanceState, InstanceStatus
 from homeport.runtime.orphans import names_in, prepare
@@ -42,7 +43,6 @@ from homeport.runtime.processes import (
     tree_holds_socket,
 )
 from homeport.system.files import read_json, write_atomic
-from homeport.system.net import listener_inodes
 from homeport.system.process import INSTANCE, OWNER, is_alive
 
 STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL = 0, 10, 20, 30, 40, 100, 200

@@ -136,6 +136,21 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
         os.close(fd)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether someone holds :func:`lock` on ``path``."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def tail_lines(path: Path, count: int, *, limit: int = 256 * 1024) -> tuple[str, ...]:
     """The last ``count`` lines of a text file, reading at most ``limit`` bytes; () when it is missing."""
     try:

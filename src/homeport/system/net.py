@@ -39,10 +39,11 @@ def holds_socket(pid: int, inodes: frozenset[int]) -> bool:
     """Whether a process has one of the sockets open (False when it may not be looked at)."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                if os.readlink(entry.path) in wanted:
-                    return True
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if os.readlink(entry.path) in wanted:
+                        return True
     except OSError:
         return False
     return False

@@ -109,7 +109,12 @@ def spawn_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, ou
             stderr=log,
             start_new_session=True,
         )
+    _detached.append(child)
     return child.pid
+
+
+_detached: list[subprocess.Popen[bytes]] = []
+"""Kept for the life of this process: a child that is dropped while it runs would be warned about."""
 
 
 def stream(

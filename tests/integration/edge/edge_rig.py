@@ -1,7 +1,9 @@
 """Real HAProxy on free ports, and small backends that misbehave on request."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -181,8 +183,11 @@ class Backend:
                 await asyncio.sleep(float(query or "0.1"))
             return False
         if path == "/ws":
+            key = fields["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
             writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
             )
             while data := await reader.read(4096):
                 writer.write(self.name.encode() + b":" + data)
@@ -211,6 +216,7 @@ class Rig:
         self.port = free_port()
         self.backends: dict[str, Backend] = {}
         self.started: list[subprocess.Popen[bytes]] = []
+        self.log_limits: tuple[str, ...] = ()
 
     @property
     def layout(self):  # type: ignore[no-untyped-def]
@@ -238,7 +244,7 @@ class Rig:
     def spawn(self) -> subprocess.Popen[bytes]:
         with open(self.directory / "stderr.log", "ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "homeport.edge.start", str(self.directory)],
+                [sys.executable, "-m", "homeport.edge.start", str(self.directory), *self.log_limits],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.started.append(child)
@@ -353,7 +359,10 @@ class Client:
                 body = self._chunked()
             elif "content-length" in headers:
                 body = self._exactly(int(headers["content-length"]))
-        if headers.get("connection", "").lower() == "close":
+        delimited = (
+            status == 101 or method == "HEAD" or {"content-length", "transfer-encoding"} & set(headers)
+        )
+        if headers.get("connection", "").lower() == "close" and delimited and status != 101:
             self.close()
         return Answer(status, headers, body)
 

@@ -4,11 +4,13 @@ import os
 import socket
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 from supervised_home import PYTHON, Home, free_port, name, wait_for
 
 from homeport.kernel.errors import HomeportError
+from homeport.runtime import listeners
 from homeport.runtime.model import InstanceSpec, InstanceState
 from homeport.runtime.processes import living
 from homeport.runtime.supervisor import SupervisorRuntime
@@ -85,6 +87,12 @@ def test_files_of_a_stopped_instance_are_gone_but_for_its_log(home: Home) -> Non
     home.runtime.stop((instance,))
     names = {p.name for p in home.data.rglob("*") if instance in p.name}
     assert names == {f"{instance}.log"}
+
+
+def test_a_simple_command_replaces_the_shell(home: Home) -> None:
+    instance = home.start(home.spec(1, "sleep 1000"))
+    pid = home.wait_state(instance, InstanceState.RUNNING).pid
+    assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
 
 
 def test_a_crash_is_followed_by_growing_pauses(home: Home) -> None:
@@ -326,3 +334,21 @@ def test_a_broken_program_file_is_named(home: Home) -> None:
     broken.unlink()
     home.runtime.start(home.spec(1, "sleep 1000"))
     home.wait_state(name(1), InstanceState.RUNNING)
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::")])
+@pytest.mark.parametrize("netlink", [True, False])
+def test_listeners_are_found_and_connections_are_not(
+    family: socket.AddressFamily, address: str, netlink: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not netlink:
+        monkeypatch.setattr(listeners, "NETLINK_SOCK_DIAG", 99)
+    with socket.socket(family) as s:
+        s.bind((address, 0))
+        port = s.getsockname()[1]
+        assert listeners.listener_inodes(port) == frozenset()
+        s.listen()
+        inode = os.fstat(s.fileno()).st_ino
+        with socket.create_connection((address.replace("::", "::1"), port)) as client:
+            assert listeners.listener_inodes(port) == {inode}
+            assert listeners.listener_inodes(client.getsockname()[1]) == frozenset()

@@ -79,6 +79,17 @@ def test_last_words_without_a_newline_are_kept(home: Home) -> None:
     home.wait_line(instance, "panic: out of cheese")
 
 
+def test_the_first_words_are_kept_when_the_daemon_is_slow_to_open_the_pipe(home: Home) -> None:
+    (logd_pid,) = home.marked("logd")
+    os.kill(logd_pid, signal.SIGSTOP)
+    try:
+        instance = home.start(home.spec(1, "[ -e first ] || echo first words; touch first; exit 1"))
+        time.sleep(0.3)
+    finally:
+        os.kill(logd_pid, signal.SIGCONT)
+    home.wait_line(instance, "first words")
+
+
 def test_an_overlong_line_is_split(home: Home) -> None:
     script = home.script("import time\nprint('x' * 200_000)\nprint('after')\ntime.sleep(1000)\n")
     instance = home.start(home.spec(1, script))

@@ -134,6 +134,22 @@ def test_services_that_the_supervisor_owns_are_left_alone(home: Home) -> None:
     assert home.marked("logd") == logd
 
 
+@pytest.mark.parametrize("wrap", ["{}", "cd / && {}"])
+def test_supervisord_that_is_asked_to_end_waits_for_the_apps(home: Home, wrap: str) -> None:
+    """As systemd does at a shutdown. A shell in between must not be taken for the app."""
+    script = home.script(
+        "import signal, sys, time\n"
+        "def end(*_):\n    time.sleep(2.5)\n    print('goodbye')\n    sys.exit(0)\n"
+        "signal.signal(15, end)\nprint('up')\ntime.sleep(1000)\n"
+    )
+    instance = home.start(home.spec(1, wrap.format(script)))
+    home.wait_line(instance, "up")
+    assert home.child is not None
+    home.child.terminate()
+    home.child.wait(timeout=20)
+    assert home.runtime.log_tail(instance) == ("up", "goodbye")
+
+
 def test_shut_down_ends_all_at_once_and_all_come_back(home: Home) -> None:
     script = home.script(
         "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up')\ntime.sleep(1000)\n"
