@@ -1,6 +1,7 @@
 """Errors over HTTP, as RFC 9457 problem documents."""
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -54,10 +55,15 @@ def install(app: FastAPI) -> None:
     async def on_http(request: Request, error: HTTPException) -> ProblemResponse:
         what = f"cannot {request.method} {request.url.path}: {error.detail}"
         type_ = NO_SUCH_PATH if error.status_code in (404, 405) else BAD_REQUEST
+        # A body that cannot be parsed is 400 to FastAPI, one that does not fit 422: here both are 422.
+        status = type_.kind.http_status if error.status_code == 400 else error.status_code
         hint = "GET /v1/openapi.json describes the API"
-        answer = problem(type_.error(what, hint=hint), status=error.status_code)
+        answer = problem(type_.error(what, hint=hint), status=status)
         if error.headers:
             answer.headers.update(error.headers)
+        if status == 405:
+            # Starlette names those of the first route with this path only.
+            answer.headers["Allow"] = ", ".join(_methods(request))
         return answer
 
     @app.exception_handler(Exception)
@@ -68,6 +74,15 @@ def install(app: FastAPI) -> None:
                 f"cannot answer: {type(error).__name__}", hint="see logs/serve.log, and homeport doctor"
             )
         )
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the API has for the path of a request."""
+    found = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.url.path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
 
 
 def responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:

@@ -15,6 +15,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Asked(Wire):
+    """A request's body: nothing is read as what it is not, such as 0 as false."""
+
+    model_config = ConfigDict(strict=True)
+
+
 class Problem(BaseModel):
     """An error, as RFC 9457 has it, with Homeport's code, hint and details."""
 
@@ -33,7 +39,7 @@ class ArchiveReceived(Wire):
     size: int
 
 
-class DeployRequest(Wire):
+class DeployRequest(Asked):
     archive: Digest
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] = Field(examples=["1f2e3d4c5b6a"])
     subject: Annotated[str, StringConstraints(max_length=500)] = Field(
@@ -50,22 +56,22 @@ class DeployRequest(Wire):
     )
 
 
-class RollbackRequest(Wire):
+class RollbackRequest(Asked):
     release: ReleaseName | None = Field(None, description="without it: the release that last served well")
     replace: bool = False
 
 
-class ScaleRequest(Wire):
+class ScaleRequest(Asked):
     processes: dict[Name, Annotated[int, Field(ge=0, lt=2**31)]] = Field(
         min_length=1, max_length=100, examples=[{"web": 3}]
     )
 
 
-class RestartRequest(Wire):
+class RestartRequest(Asked):
     pass
 
 
-class VariablesRequest(Wire):
+class VariablesRequest(Asked):
     set: dict[Annotated[str, StringConstraints(max_length=128)], Text] = {}
     unset: list[Annotated[str, StringConstraints(max_length=128)]] = []
 

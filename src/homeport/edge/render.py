@@ -165,8 +165,7 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         f"    http-request add-header X-Forwarded-Proto {proto}",
         "    http-request add-header X-Forwarded-Host %[req.hdr(host)]",
         "    # Only what has no body and changes nothing is ever sent to an app a second time.",
-        "    http-request disable-l7-retry unless { method GET HEAD OPTIONS } { req.body_size 0 }"
-        " { req.hdr_cnt(transfer-encoding) 0 }",
+        "    http-request disable-l7-retry unless { method GET HEAD OPTIONS } { req.body_size 0 }",
         "    http-response del-header Server",
         f"    http-response set-log-level silent if {{ status lt 400 }} {{ rand({LOG_ONE_IN}) gt 0 }}"
         f" {{ date(0,ms),sub(txn.began) lt {SLOW_MS} }}",

@@ -132,6 +132,8 @@ class Goal:
     """Instances must have been started with this configuration; None: any will do."""
     fresh: bool = False
     """Only instances that this change started will do."""
+    traffic_first: bool = False
+    """Traffic does not wait for workers: for a way back, where each request to what serves now hurts."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -141,6 +143,7 @@ class Goal:
             "batch": self.batch,
             "config": self.config,
             "fresh": self.fresh,
+            "traffic_first": self.traffic_first,
         }
 
     @classmethod
@@ -152,6 +155,7 @@ class Goal:
             batch=data["batch"],
             config=data["config"],
             fresh=data["fresh"],
+            traffic_first=data.get("traffic_first", False),
         )
 
 

@@ -119,10 +119,12 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
     instances = list(seen.instances)
     routing = seen.routing
     batch = goal.batch if goal.strategy == "rolling" else 0
+    workers_later = goal.traffic_first and not seen.promoted
+    wants = tuple(w for w in goal.wants if w.routed) if workers_later else goal.wants
     warm = seen.serving != goal.release
     while True:
-        chosen = {want.process: _choose(goal, want, instances) for want in goal.wants}
-        for want in goal.wants:
+        chosen = {want.process: _choose(goal, want, instances) for want in wants}
+        for want in wants:
             missing = want.count - len(chosen[want.process])
             if batch and want.routed:
                 # Rolling: no more at once than the batch; what is not in rotation yet goes first.
@@ -137,9 +139,9 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
         if waiting_names:
             steps.append(AwaitReady(waiting_names))
             instances = [replace(i, ready=True) if i.name in waiting_names else i for i in instances]
-            chosen = {want.process: _choose(goal, want, instances) for want in goal.wants}
-        whole = all(len(chosen[want.process]) >= want.count for want in goal.wants)
-        weights = _weights(goal, instances, chosen)
+            chosen = {want.process: _choose(goal, want, instances) for want in wants}
+        whole = all(len(chosen[want.process]) >= want.count for want in wants)
+        weights = _weights(goal, wants, instances, chosen)
         target = goal.release if whole else routing
         retire_left = whole and any(
             i.weight == 0 and not i.retiring and weights.get(i.name) == 0 for i in instances if i.routed
@@ -159,6 +161,9 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
             break
     if not seen.promoted:
         steps.append(Promote())
+    if workers_later:
+        left = replace(seen, instances=tuple(instances), routing=routing, serving=goal.release, promoted=True)
+        return (*steps, *_go(goal, left, name))
     keep = {i.name for group in chosen.values() for i in group}
     workers = tuple(i.name for i in instances if not i.routed and i.name not in keep)
     if workers:
@@ -221,12 +226,12 @@ def _new(goal: Goal, want: Want, instances: list[Seen], name: NameInstance) -> S
 
 
 def _weights(
-    goal: Goal, instances: list[Seen], chosen: Mapping[ProcessName, list[Seen]]
+    goal: Goal, wants: tuple[Want, ...], instances: list[Seen], chosen: Mapping[ProcessName, list[Seen]]
 ) -> dict[InstanceName, int]:
     """Weights once the chosen, ready ones are in: of the others only as many stay as are still missing."""
     weights: dict[InstanceName, int] = {}
     rolling = goal.strategy == "rolling"
-    for want in goal.wants:
+    for want in wants:
         if not want.routed:
             continue
         new = {i.name for i in chosen[want.process] if i.ready}
@@ -243,8 +248,8 @@ def _weights(
         for position, i in enumerate(in_rotation):
             weights[i.name] = i.weight if position < stay else 0
         weights.update({i.name: 0 for i in old if i.weight == 0})
-    wanted = {want.process for want in goal.wants if want.routed}
-    whole = all(len([i for i in chosen[w.process] if i.ready]) >= w.count for w in goal.wants)
+    wanted = {want.process for want in wants if want.routed}
+    whole = all(len([i for i in chosen[w.process] if i.ready]) >= w.count for w in wants)
     for i in instances:
         if i.routed and i.process not in wanted:
             weights[i.name] = 0 if whole else i.weight

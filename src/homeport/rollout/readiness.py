@@ -26,7 +26,7 @@ WRONG_LISTENER = declare(
 
 PROBE_EVERY = 0.1
 """Seconds between readiness probes: more often than the checks of an instance that serves."""
-WORKER_LIVES = 1.0
+WORKER_LIVES = 0.5
 """Seconds a process without a port must run to count as ready."""
 LOOK_AGAIN = 10.0
 """Seconds a resumed change looks at an instance at least (or ``start_timeout``, when that is less)."""
@@ -88,7 +88,8 @@ class Watch:
                     hint="its last lines tell why; homeport logs shows more",
                 )
             if instance.port is None:
-                if status and status.state is InstanceState.RUNNING and status.since >= WORKER_LIVES:
+                alive = (InstanceState.STARTING, InstanceState.RUNNING)
+                if status and status.state in alive and status.since >= WORKER_LIVES:
                     self._ready(instance)
                     return None
             elif (problem := probe(instance, process.health)) is None:

@@ -189,7 +189,14 @@ class Rollouts:
         self._check(app, environment, spec)
         if replace_running:
             self._take_over(app, environment, actor)
-        goal = Goal(target, desired.wants(spec, dict(now.scale)), "blue-green", 1, config=None)
+        goal = Goal(
+            target,
+            desired.wants(spec, dict(now.scale)),
+            "blue-green",
+            1,
+            config=None,
+            traffic_first=True,
+        )
         with self._recording(app, environment, actor) as tx:
             change = self._record(tx, id or new_id(), ChangeKind.ROLLBACK, now, goal, variables)
         self._start(change.id)

@@ -35,13 +35,15 @@ def seen(release, process, n, *, weight=0, ready=True, mine=False, retiring=Fals
     )
 
 
-def goal(release="r2", web=2, worker=0, api=0, strategy="blue-green", batch=1, config="x", fresh=False):
+def goal(
+    release="r2", web=2, worker=0, api=0, strategy="blue-green", batch=1, config="x", fresh=False, first=False
+):
     wants = [Want(WEB, True, web)]
     if api:
         wants.append(Want(API, True, api))
     if worker:
         wants.append(Want(WORKER, False, worker))
-    return Goal(ReleaseId(release), tuple(wants), strategy, batch, config, fresh)
+    return Goal(ReleaseId(release), tuple(wants), strategy, batch, config, fresh, first)
 
 
 class World:
@@ -172,6 +174,16 @@ def test_a_warm_rollback_only_moves_traffic():
     assert [type(s).__name__ for s in world.run()] == ["Shift", "Promote", "Finish"]
 
 
+def test_on_the_way_back_traffic_does_not_wait_for_workers():
+    instances = [seen("r2", "web", 1, weight=100), seen("r2", "worker", 1)]
+    instances += [seen("r1", "web", 1, retiring=True)]
+    world = World(goal("r1", web=1, worker=1, config=None, first=True), observed(*instances, serving="r2"))
+    whole = world.steps()
+    kinds = [type(s).__name__ for s in whole]
+    assert kinds == ["Shift", "Promote", "StartInstance", "AwaitReady", "StopInstances", "Finish"]
+    assert world.run() == list(whole)
+
+
 def test_a_changed_configuration_starts_new_instances():
     instances = [seen("r1", "web", 1, weight=100, config="old")]
     world = World(goal("r1", web=1, config="new"), observed(*instances))
@@ -245,6 +257,7 @@ def situations(draw):
         batch=draw(st.integers(1, 3)),
         config=draw(st.sampled_from([None, "x", "y"])),
         fresh=draw(st.booleans()),
+        first=draw(st.booleans()),
     )
     instances = []
     for release in ("r1", "r2"):
