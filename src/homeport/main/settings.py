@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homeport.edge.model import Bind
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.system.files import read_json, write_atomic
 
 LAYOUT = 1
 """The version of the data directory's layout."""
 FILE = "homeport.json"
+LOCK = "up.lock"
+"""Held by a homeport up; where it is, an earlier one began to make the directory ours."""
 
 NOT_OURS = declare(
     "main.directory_not_ours", Kind.CONFLICT, "The data directory holds files that are not Homeport's."
@@ -31,8 +33,11 @@ class Settings:
 def parse_bind(text: str) -> Bind:
     """``127.0.0.1:8080``, ``[::1]:8080`` or ``:80`` (every address). Raises ``main.bad_address``."""
     address, colon, port = text.rpartition(":")
-    address = address.removeprefix("[").removesuffix("]") or "0.0.0.0"
-    plain = all(c.isalnum() or c in ".:-" for c in address)
+    bracketed = address.startswith("[") and address.endswith("]")
+    address = address[1:-1] if bracketed else address or "0.0.0.0"
+    # Labels without letters, such as "..", are none that a resolver takes.
+    plain = all(address.split(".")) and all(c.isalnum() or c in ".:-" for c in address)
+    plain = plain and bracketed == (":" in address)
     if not colon or not plain or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise BAD_ADDRESS.error(
             f"cannot listen on {text!r}", hint="write ADDRESS:PORT, such as 127.0.0.1:8080"
@@ -59,7 +64,7 @@ def load(data_dir: Path) -> Settings | None:
     try:
         https = document["https"]
         return Settings(parse_bind(document["http"]), parse_bind(https) if https else None)
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError, HomeportError) as e:
         raise NOT_OURS.error(
             f"cannot use {data_dir}: its {FILE} is not one of Homeport's", hint="use another --data-dir"
         ) from e
@@ -78,13 +83,13 @@ def claim(data_dir: Path) -> None:
     """Make the data directory, or see that it is empty or ours. Nothing that is there is touched."""
     try:
         data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        entries = [e.name for e in data_dir.iterdir() if e.name != "up.lock"]
+        entries = [e.name for e in data_dir.iterdir()]
     except OSError as e:
         raise CANNOT_MAKE.error(
             f"cannot use {data_dir}: {e.strerror}",
             hint="choose another place with --data-dir or HOMEPORT_HOME",
         ) from e
-    if entries and not (data_dir / FILE).exists():
+    if entries and FILE not in entries and LOCK not in entries:
         raise NOT_OURS.error(
             f"cannot use {data_dir}: it holds {entries[0]!r} and no {FILE}",
             hint="Homeport wants an empty directory, or one of its own",

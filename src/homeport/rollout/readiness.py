@@ -69,6 +69,7 @@ class Watch:
     def _wait(self, instance: Instance, process: Process) -> HomeportError | None:
         clock = self._parts.clock
         crashes = _Crashes()
+        lives = _Lives()
         passes = 0
         answer = "it did not answer yet"
         # Time in which nobody looked does not count: the control plane may have been away.
@@ -88,8 +89,7 @@ class Watch:
                     hint="its last lines tell why; homeport logs shows more",
                 )
             if instance.port is None:
-                alive = (InstanceState.STARTING, InstanceState.RUNNING)
-                if status and status.state in alive and status.since >= WORKER_LIVES:
+                if lives.seconds(status, began) >= WORKER_LIVES:
                     self._ready(instance)
                     return None
             elif (problem := probe(instance, process.health)) is None:
@@ -109,7 +109,9 @@ class Watch:
                 return NOT_READY.error(
                     f"cannot use {instance.name}: not ready within {format_duration(process.start_timeout)}, "
                     f"{answer}",
-                    hint="see its last lines; start_timeout and health.path are in homeport.toml",
+                    hint="does the app listen on $PORT? see its last lines"
+                    if answer == "connection refused"
+                    else "see its last lines; start_timeout and health.path are in homeport.toml",
                 )
             clock.sleep(max(0.0, PROBE_EVERY - (clock.monotonic() - began)))
 
@@ -156,3 +158,18 @@ class _Crashes:
             self._down = False
         self.exit = status.exit or self.exit
         return self.count
+
+
+class _Lives:
+    """How long the same process is seen to live: the supervisor tells whole seconds only."""
+
+    def __init__(self) -> None:
+        self._pid: int | None = None
+        self._since = 0.0
+
+    def seconds(self, status: InstanceStatus | None, now: float) -> float:
+        alive = status is not None and status.state in (InstanceState.STARTING, InstanceState.RUNNING)
+        pid = status.pid if alive and status is not None else None
+        if pid is None or pid != self._pid:
+            self._pid, self._since = pid, now
+        return now - self._since if pid is not None else 0.0

@@ -247,13 +247,17 @@ def marked(owner: str) -> tuple[Marked, ...]:
     return tuple(found)
 
 
-def kill_marked(owner: str, instance: str, sig: int = signal.SIGKILL) -> int:
-    """Signal every process of one instance; returns how many there were."""
-    pids = [m.pid for m in marked(owner) if m.instance == instance and m.pid != os.getpid()]
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, sig)
-    return len(pids)
+def kill_marked(owner: str, instance: str) -> None:
+    """Kill every process of one instance, and wait until none is left: one may fork while it is killed."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        pids = [m.pid for m in marked(owner) if m.instance == instance and m.pid != os.getpid()]
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
 
 
 def program(name: str) -> Path | None:

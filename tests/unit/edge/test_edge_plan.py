@@ -1,0 +1,188 @@
+"""The plan: what is done, in which order, and that it survives interruption at each step."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from homeport.edge import commands
+from homeport.edge.commands import Layout
+from homeport.edge.model import Bind, EdgeState, Route, Server, Service
+from homeport.edge.observed import Running, RunningServer
+from homeport.edge.plan import Nothing, Reload, Runtime, differences, plan
+from homeport.edge.render import digest
+from homeport.kernel.ids import ServiceName
+
+SHOP, SITE = ServiceName("shop.production.web"), ServiceName("site.production.web")
+LAYOUT = Layout(Path("/edge"))
+
+
+def state(*servers: Server, routes: tuple[Route, ...] = (Route("*", "/", SHOP),)) -> EdgeState:
+    return EdgeState(Bind("0.0.0.0", 80), None, (Service(SHOP, servers), Service(SITE)), routes)
+
+
+def server(name: str, weight: int = 100, **more: object) -> Server:
+    return Server(name, 9000 + ord(name[0]), weight, **more)  # type: ignore[arg-type]
+
+
+class HaproxyModel:
+    """Obeys runtime commands as HAProxy does; ``busy`` servers cannot be deleted."""
+
+    def __init__(self, start: EdgeState) -> None:
+        self.digest = digest(start, LAYOUT)
+        self.servers: dict[tuple[str, str], RunningServer] = {}
+        self.maps: dict[str, dict[str, str]] = {
+            str(LAYOUT.hosts): commands.host_entries(start.routes),
+            str(LAYOUT.routes): commands.route_entries(start.routes),
+            str(LAYOUT.health): commands.health_entries(start.services),
+        }
+        self.busy: set[str] = set()
+        for service in start.services:
+            for s in service.servers:
+                self._add(service.name, s.name, commands.endpoint(s.address, s.port), s.weight, "UP")
+
+    def _add(self, service: str, name: str, endpoint: str, weight: int, status: str) -> None:
+        self.servers[service, name] = RunningServer(
+            ServiceName(service), name, endpoint, weight, status, 0, 0, "L7OK/200"
+        )
+
+    def running(self) -> Running:
+        return Running(
+            1, self.digest, False,
+            tuple(replace(s, connections=int(s.name in self.busy)) for s in self.servers.values()),
+            *(tuple(self.maps[str(f)].items()) for f in (LAYOUT.hosts, LAYOUT.routes, LAYOUT.health)),
+        )  # fmt: skip
+
+    def obey(self, command: str) -> None:
+        words = command.split()
+        match words:
+            case ["add", "map", file, key, value]:
+                assert key not in self.maps[file], "HAProxy would hold the key twice"
+                self.maps[file][key] = value
+            case ["set", "map", file, key, value]:
+                assert key in self.maps[file]
+                self.maps[file][key] = value
+            case ["del", "map", file, key]:
+                del self.maps[file][key]
+            case ["add", "server", name, endpoint, "weight", weight, *_]:
+                service, _, instance = name.partition("/")
+                assert (service, instance) not in self.servers
+                assert instance in self.maps[str(LAYOUT.health)], "checked before its path is known"
+                self._add(service, instance, endpoint, int(weight), "MAINT")
+            case ["enable", "health", name]:
+                self._find(name)
+            case ["enable", "server", name] | ["set", "server", name, "state", "ready"]:
+                self._change(name, status="UP")
+            case ["set", "server", name, "weight", weight]:
+                self._change(name, weight=int(weight))
+            case ["set", "server", name, "state", "maint"]:
+                self._change(name, status="MAINT")
+            case ["del", "server", name]:
+                found = self._find(name)
+                if found.in_maintenance and found.name not in self.busy:
+                    del self.servers[found.service, found.name]
+            case _:
+                raise AssertionError(f"unknown command: {command}")
+
+    def _find(self, name: str) -> RunningServer:
+        service, _, instance = name.partition("/")
+        return self.servers[service, instance]
+
+    def _change(self, name: str, **change: object) -> None:
+        found = self._find(name)
+        self.servers[found.service, found.name] = replace(found, **change)  # type: ignore[arg-type]
+
+    def serving(self) -> int:
+        """The sum of weights that take new requests of the shop."""
+        return sum(s.weight for s in self.servers.values() if not s.in_maintenance and s.service == SHOP)
+
+
+STATES = (
+    state(server("a")),
+    state(server("a", 0), server("b")),
+    state(server("b", 256), routes=(Route("shop.example", "/", SHOP), Route("*", "/x", SITE))),
+    state(server("b", 5, health_path="/up"), server("c", 7), routes=(Route("shop.example", "/", SITE),)),
+    state(server("a", 1, health_path="/a"), server("b", 0), server("c", 3)),
+)
+
+
+@pytest.mark.parametrize("first", STATES)
+@pytest.mark.parametrize("then", STATES)
+def test_it_arrives_from_every_interrupted_prefix_and_always_serves(
+    first: EdgeState, then: EdgeState
+) -> None:
+    whole = plan(HaproxyModel(first).running(), then, LAYOUT)
+    steps = whole.commands if isinstance(whole, Runtime) else ()
+    for stop in range(len(steps) + 1):
+        haproxy = HaproxyModel(first)
+        for step in steps[:stop]:
+            haproxy.obey(step)
+            assert haproxy.serving() > 0, f"no server after {step}"
+        rest = plan(haproxy.running(), then, LAYOUT)
+        for step in rest.commands if isinstance(rest, Runtime) else ():
+            haproxy.obey(step)
+            assert haproxy.serving() > 0, f"no server after {step}"
+        assert differences(haproxy.running(), then, LAYOUT) == ()
+        want = {s.name: s.weight for s in then.services[0].servers}
+        assert {s.name: s.weight for s in haproxy.servers.values() if not s.in_maintenance} == want
+
+
+def test_the_same_again_is_nothing() -> None:
+    for one in STATES:
+        assert plan(HaproxyModel(one).running(), one, LAYOUT) == Nothing()
+
+
+def test_a_busy_server_is_closed_now_and_deleted_once_idle() -> None:
+    haproxy = HaproxyModel(state(server("a"), server("b")))
+    haproxy.busy = {"a"}
+    step = plan(haproxy.running(), state(server("b")), LAYOUT)
+    assert isinstance(step, Runtime)
+    assert f"set server {SHOP}/a state maint" in step.commands
+    for command in step.commands:
+        haproxy.obey(command)
+    assert plan(haproxy.running(), state(server("b")), LAYOUT) == Nothing()
+    haproxy.busy = set()
+    assert plan(haproxy.running(), state(server("b")), LAYOUT) == Nothing((f"del server {SHOP}/a",))
+
+
+def test_raising_comes_before_lowering() -> None:
+    step = plan(
+        HaproxyModel(state(server("a", 100), server("b", 0))).running(),
+        state(server("a", 0), server("b", 100)),
+        LAYOUT,
+    )
+    assert step == Runtime((f"set server {SHOP}/b weight 100", f"set server {SHOP}/a weight 0"))
+
+
+def test_what_needs_a_reload() -> None:
+    start = state(server("a"))
+    running = HaproxyModel(start).running()
+    other = start.services[0]
+    for changed in (
+        replace(start, http=Bind("0.0.0.0", 81)),
+        replace(start, https=Bind("0.0.0.0", 443)),
+        replace(start, drain_limit=1.0),
+        replace(start, services=start.services[:1]),
+        replace(start, services=(replace(other, response_timeout=1.0), start.services[1])),
+        replace(start, services=(replace(other, check_interval=9.0), start.services[1])),
+        replace(start, services=(replace(other, unhealthy_after=9), start.services[1])),
+        state(replace(server("a"), port=1)),
+        state(replace(server("a"), address="::1")),
+    ):
+        assert isinstance(plan(running, changed, LAYOUT), Reload), changed
+    assert isinstance(plan(replace(running, stopping=True), start, LAYOUT), Reload)
+    doubled = replace(running, routes=running.routes * 2)
+    assert plan(doubled, start, LAYOUT) == Reload("a map holds a key twice")
+    assert differences(doubled, start, LAYOUT) == ("a map holds a key twice",)
+
+
+def test_order_never_matters() -> None:
+    shuffle = random.Random(7).shuffle
+    full = STATES[3]
+    services, routes = list(full.services), list(full.routes)
+    shuffle(services)
+    shuffle(routes)
+    services = [replace(s, servers=s.servers[::-1]) for s in services]
+    turned = replace(full, services=tuple(services), routes=tuple(routes))
+    assert plan(HaproxyModel(full).running(), turned, LAYOUT) == Nothing()
