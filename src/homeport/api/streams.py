@@ -16,6 +16,7 @@ LOOK_EVERY = 0.025
 SAY_SOMETHING = 15.0
 """Seconds of silence after which a comment keeps the connection alive."""
 CHUNK = 1 << 16
+BEFORE_OUTPUT = ("change.started", "build.started", "build.reused")
 
 
 class EventStream(StreamingResponse):
@@ -69,23 +70,26 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
     quiet = 0.0
     while True:
         current = store.version
-        text, offset = await asyncio.to_thread(_read_from, log, offset) if log else ("", offset)
-        if text:
-            yield message("output", {"text": text}, f"{after}.{offset}")
+        # Records before output: a build that is told to be finished has its whole log on disk.
+        changed, seen = current != seen, current
+        records = await asyncio.to_thread(store.records, after=after, change=id) if changed else []
+        begun = sum(1 for r in records if r.kind in BEFORE_OUTPUT)
+        for r in records[:begun]:
+            after = r.seq
+            yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
+        while log is not None:
+            text, offset = await asyncio.to_thread(_read_from, log, offset)
+            if not text:
+                break
             quiet = 0.0
-        if current != seen:
-            seen = current
-            for r in await asyncio.to_thread(store.records, after=after, change=id):
-                after = r.seq
-                yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
-                quiet = 0.0
+            yield message("output", {"text": text}, f"{after}.{offset}")
+        for r in records[begun:]:
+            after = r.seq
+            yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
+        if changed:
+            quiet = 0.0
             found = await asyncio.to_thread(parts.state.change, id)
             if found.done:
-                while log is not None:
-                    text, offset = await asyncio.to_thread(_read_from, log, offset)
-                    if not text:
-                        break
-                    yield message("output", {"text": text}, f"{after}.{offset}")
                 yield message("done", services.change(found).model_dump(mode="json"), f"{after}.{offset}")
                 return
         await asyncio.sleep(LOOK_EVERY)

@@ -103,7 +103,7 @@ def _defaults(layout: Layout) -> list[str]:
         "    timeout http-keep-alive 75s",
         "    timeout server 60s",
         f"    timeout tunnel {milliseconds(TUNNEL_SECONDS)}",
-        "    log-tag x",
+        "    option idle-close-on-response",
         "    option dontlognull",
         *(f"    errorfile {page.status} {layout.page(page.status)}" for page in pages.STATIC),
         *(_error_page(page, layout) for page in pages.BY_ACCEPT),
