@@ -158,6 +158,7 @@ def test_a_build_that_fails_leaves_its_log_and_nothing_else(homeport, shop):
     release = homeport.json("releases", "--app", "shop")[0]
     assert release["state"] == "failed"
     assert not (homeport.data / "releases" / "shop" / release["id"]).exists()
+    assert "oh no" in homeport.run("logs", "--build", release["id"], cwd=shop.directory).stdout
     assert "oh no" in (homeport.data / "releases" / "shop" / f"{release['id']}.log").read_text()
 
 
@@ -199,6 +200,10 @@ def test_logs_and_events(homeport, shop):
     out = homeport.run("logs", "-n", "20", cwd=shop.directory).stdout
     assert re.search(r"\d\d:\d\d:\d\d\.\d{3} r\d+\.web\.\d+ listening as 10", out)
     assert homeport.run("logs", "--since", "1h", "--process", "web", cwd=shop.directory).stdout
+    assert (
+        "cannot find process"
+        in homeport.run("logs", "--process", "nope", cwd=shop.directory, status=4).stderr
+    )
     assert "no such" not in homeport.run("logs", "--since", "yesterday", cwd=shop.directory, status=3).stderr
     kinds = {e["kind"] for e in homeport.json("events", "-n", "1000", "--all")}
     assert {
@@ -253,5 +258,14 @@ def test_destroy_asks_for_the_name_and_leaves_no_trace_but_the_journal(homeport,
     assert homeport.json("apps") == []
     assert not (homeport.data / "releases" / "shop").exists()
     assert not [n for n in homeport.pids().values() if n.startswith("shop.")]
+    assert not list((homeport.data / "logs").glob("shop.*"))
     assert any(e["kind"] == "app.destroyed" for e in homeport.json("events", "-n", "1000", "--all"))
     assert "cannot find app" in homeport.run("releases", "--app", "shop", status=4).stderr
+
+
+def test_variables_can_be_set_before_the_first_deploy(homeport):
+    app = homeport.app("early")
+    app.write("1", extra='assert os.environ["NEEDED"] == "yes"', replicas=1)
+    homeport.run("env", "set", "NEEDED=yes", cwd=app.directory)
+    homeport.deploy(app)
+    assert homeport.get(host=app.host)[1] == "1"

@@ -61,6 +61,10 @@ class Client:
     def get(self, path: str, **query: object) -> Any:
         return self._call("GET", _with_query(path, query))
 
+    def text(self, path: str) -> str:
+        """A plain text."""
+        return str(self._patiently(lambda: self._exchange("GET", path, None, {}, plain=True)))
+
     def send(self, method: str, path: str, body: object = None, **query: object) -> Any:
         """A write. Made once, however often it has to be sent."""
         return self._call(method, _with_query(path, query), body, key=secrets.token_hex(12))
@@ -117,7 +121,9 @@ class Client:
             headers["Idempotency-Key"] = key
         return self._patiently(lambda: self._exchange(method, path, data, headers))
 
-    def _exchange(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
+    def _exchange(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str], *, plain: bool = False
+    ) -> Any:
         connection = _UnixConnection(self._path, timeout=120)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
@@ -127,6 +133,8 @@ class Client:
             connection.close()
         if response.status >= 400:
             raise _problem(response.status, content)
+        if plain:
+            return content.decode("utf-8", "replace")
         return json.loads(content) if content else None
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:

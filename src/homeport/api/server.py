@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
 from fastapi import Path as PathParameter
+from fastapi.responses import PlainTextResponse
 from sqlalchemy.exc import IntegrityError
 
 from homeport.api import problems, services, streams, wire
@@ -21,9 +22,10 @@ from homeport.rollout import desired
 from homeport.rollout.archive import INVALID as ARCHIVE_INVALID
 from homeport.rollout.archive import TOO_LARGE
 from homeport.rollout.model import Change, ChangeKind
-from homeport.rollout.rollouts import MAX_ARCHIVE, NOTHING_SERVES, id_for, require_process
+from homeport.rollout.rollouts import MAX_ARCHIVE, NOTHING_SERVES, UNKNOWN_PROCESS, id_for, require_process
 
 App = Annotated[wire.Name, PathParameter(examples=["shop"])]
+Release = Annotated[wire.ReleaseName, PathParameter(examples=["r3"])]
 Environment = Annotated[wire.Name, PathParameter(examples=["production"])]
 ChangeParameter = Annotated[str, PathParameter(pattern=r"^c-[0-9a-f]{10}$", examples=["c-1f2e3d4c5b"])]
 Key = Annotated[
@@ -93,6 +95,19 @@ def _reading(s: Services) -> APIRouter:
         return [s.release(r) for r in reversed(state.releases(AppName(app)))]
 
     @router.get(
+        "/apps/{app}/releases/{release}/log",
+        response_class=PlainTextResponse,
+        responses=problems.responses(Kind.NOT_FOUND, *BROKEN),
+        summary="What a release's build printed",
+    )
+    def get_build_log(app: App, release: Release) -> PlainTextResponse:
+        state.require_app(AppName(app))
+        state.release(AppName(app), ReleaseId(release))
+        path = s.parts.build_log(AppName(app), ReleaseId(release))
+        text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+        return PlainTextResponse(text)
+
+    @router.get(
         ENVIRONMENT + "/variables",
         responses=problems.responses(Kind.NOT_FOUND, *BROKEN),
         summary="Variables set by hand",
@@ -114,14 +129,17 @@ def _reading(s: Services) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     ) -> list[wire.LogLine]:
         state.environment(AppName(app), EnvironmentName(environment))
-        names = tuple(
-            i.name
-            for i in state.instances(AppName(app), EnvironmentName(environment))
-            if process is None or i.process == process
-        )
+        names = s.parts.logs.names(f"{app}.{environment}.")
+        if process is not None:
+            names = tuple(name for name in names if name.split(".")[3] == process)
+            if not names:
+                raise UNKNOWN_PROCESS.error(
+                    f"cannot find process {process!r} of {app}",
+                    hint="homeport ps lists what runs; a process that never started has no log",
+                )
         return [
             wire.LogLine(at=at, instance=instance, text=text)
-            for at, instance, text in s.logs.read(names, since=since, limit=limit)
+            for at, instance, text in s.parts.logs.read(names, since=since, limit=limit)
         ]
 
     @router.get(

@@ -12,7 +12,6 @@ from homeport.rollout import status
 from homeport.rollout.model import Change, Environment, Release, ReleaseState
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
-from homeport.runtime.port import LogReader
 from homeport.system.process import resident_bytes
 
 
@@ -30,7 +29,6 @@ class Finding:
 class Services:
     parts: Parts
     rollouts: Rollouts
-    logs: LogReader
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]

@@ -130,7 +130,7 @@ def logs(services: Services, prefix: str, process: str | None) -> Iterator[str]:
     """New log lines of an environment's instances, for ever."""
     yield ": here\n\n"
     quiet = 0
-    for line in services.logs.follow(prefix):
+    for line in services.parts.logs.follow(prefix):
         if line is None:
             quiet += 1
             if quiet % 50 == 0:

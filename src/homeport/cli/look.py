@@ -147,9 +147,17 @@ def apps(session: Session) -> None:
 @click.option("--process", help="Only this process, such as web.")
 @click.option("--since", help="From then on: 10m, 2h, or a time such as 2026-11-20T14:03:00Z.")
 @click.option("-n", "--lines", default=100, show_default=True, help="How many lines at the most.")
+@click.option("--build", metavar="RELEASE", help="What this release's build printed, instead.")
 @pass_session
-def logs(session: Session, follow: bool, process: str | None, since: str | None, lines: int) -> None:
-    """What the app's instances print."""
+def logs(
+    session: Session, follow: bool, process: str | None, since: str | None, lines: int, build: str | None
+) -> None:
+    """What the app's instances print, those that are gone included."""
+    if build is not None:
+        text = session.client.text(f"/v1/apps/{session.app}/releases/{build}/log")
+        for line in text.splitlines():
+            click.echo(screen.printable(line))
+        return
     from_time = _since(since, session.clock.now()) if since else None
     path = session.path("/logs")
     limit = min(max(lines, 1), 10_000)

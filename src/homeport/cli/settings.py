@@ -64,7 +64,7 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 def _change(session: Session, wanted: dict[str, Any]) -> None:
     found = session.client.send("PATCH", session.path("/variables"), wanted)
     session.show(
-        found, lambda _: click.echo("set; homeport restart (or the next deploy) gives it to the instances")
+        found, lambda _: click.echo("kept; homeport restart, or the next deploy, gives it to the instances")
     )
 
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from homeport import __version__
 from homeport.api.client import SOCKET, Client
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
@@ -47,6 +49,9 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
                     hint="homeport down first",
                 )
             _await_answer(data_dir, clock)
+            if Client(data_dir).get("/v1/status")["version"] != __version__:
+                _restart_control_plane(data_dir, clock)
+                return _report(data_dir, wanted, f"runs on, its control plane now of version {__version__},")
             return _report(data_dir, wanted, "runs already")
         prepare(data_dir, wanted, nodaemon=True)
         argv = _supervisord(data_dir)
@@ -55,6 +60,17 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
         )
         _await_answer(data_dir, clock)
     return _report(data_dir, wanted, "is up")
+
+
+def _restart_control_plane(data_dir: Path, clock: Clock) -> None:
+    """Have supervisord start the control plane anew, from what is installed now. Apps and edge serve on."""
+    before = [m.pid for m in process.marked(str(data_dir)) if m.instance == SERVE]
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+    deadline = clock.monotonic() + START_TIMEOUT
+    while any(process.is_alive(pid) for pid in before) and clock.monotonic() < deadline:
+        clock.sleep(0.05)
+    _await_answer(data_dir, clock)
 
 
 def run_in_foreground(data_dir: Path) -> None:

@@ -76,6 +76,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         data_dir=data_dir,
         state=state,
         runtime=runtime,
+        logs=FileLogReader(data_dir, clock),
         edge=edge,
         clock=clock,
         http=stored.http,
@@ -91,7 +92,6 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     services = Services(
         parts=parts,
         rollouts=rollouts,
-        logs=FileLogReader(data_dir, clock),
         version=__version__,
         started_at=clock.now(),
         doctor=lambda: doctor.findings(parts),

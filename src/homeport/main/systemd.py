@@ -14,7 +14,6 @@ def unit(data_dir: Path, python: str) -> str:
 # Written by homeport up --systemd.
 [Unit]
 Description=Homeport in {data_dir}
-Documentation=https://pypi.org/project/homeport/
 After=network-online.target
 Wants=network-online.target
 
@@ -23,7 +22,7 @@ Type=exec
 Environment="HOMEPORT_HOME={data_dir}" HOMEPORT_UNDER=systemd
 ExecStart="{python}" -m homeport.main.foreground
 ExecStop="{python}" -m homeport.main.entry down
-Restart=always
+Restart=on-failure
 RestartSec=1
 KillMode=process
 TimeoutStopSec=90

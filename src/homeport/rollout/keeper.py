@@ -10,7 +10,7 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, InstanceName, service_name
 from homeport.rollout import events, state, upkeep
 from homeport.rollout.advance import stop_instances
-from homeport.rollout.model import ChangeKind, Instance, Release, ReleaseState
+from homeport.rollout.model import Change, ChangeKind, Instance, Release, ReleaseState
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
 from homeport.runtime.model import InstanceState, InstanceStatus
@@ -179,6 +179,11 @@ class Keeper:
 
     def _edge(self) -> None:
         parts = self._parts
+        if any(
+            parts.state.instances(c.app, c.environment) for c in parts.state.running() if not self._builds(c)
+        ):
+            # A rollout puts its own state in force, step by step, and tells of it.
+            return
         if not parts.traffic.acquire(blocking=False):
             return
         try:
@@ -193,6 +198,10 @@ class Keeper:
                         method=applied.method, reason="it did something else than the state says"
                     )
                 )
+
+    def _builds(self, change: Change) -> bool:
+        release = self._parts.state.release(change.app, change.goal.release)
+        return release.state is ReleaseState.BUILDING
 
     # Files
 
@@ -217,6 +226,8 @@ class Keeper:
             ):
                 self._prune(release)
         self._remove_unowned_files()
+        for name in upkeep.forgettable(parts.logs.names(), parts.state.instances()):
+            parts.runtime.forget_logs(name)
 
     def _prune(self, release: Release) -> None:
         parts = self._parts

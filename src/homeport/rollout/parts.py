@@ -11,7 +11,7 @@ from homeport.kernel.clock import Clock
 from homeport.kernel.ids import AppName, ReleaseId
 from homeport.rollout import desired
 from homeport.rollout.state import State
-from homeport.runtime.port import Runtime
+from homeport.runtime.port import LogReader, Runtime
 from homeport.spec.model import Spec
 
 
@@ -22,6 +22,7 @@ class Parts:
     data_dir: Path
     state: State
     runtime: Runtime
+    logs: LogReader
     edge: Edge
     clock: Clock
     http: Bind

@@ -281,6 +281,11 @@ class Rollouts:
         actor: str,
     ) -> Environment:
         """Set and remove variables for instances that start from now on; restarts nothing by itself."""
+        _require_names(app=app, environment=environment)
+        if not self._parts.state.environments(app):
+            # Before the first deploy: an app that needs a variable to start must be able to get it.
+            with self._parts.state.store.transaction(actor) as tx:
+                state.ensure_environment(tx, app, environment)
         now = self._parts.state.environment(app, environment)
         problems = [p for name, value in set_.items() if (p := rules.variable_problem(name, value))]
         if problems:
@@ -326,8 +331,8 @@ class Rollouts:
                     )
             parts.publish()
         parts.runtime.stop(tuple(i.name for i in instances))
-        for i in instances:
-            parts.runtime.forget_logs(i.name)
+        for name in parts.logs.names(f"{app}."):
+            parts.runtime.forget_logs(name)
         with parts.state.store.transaction(actor) as tx:
             state.delete_app(tx, app)
             tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(instances)))

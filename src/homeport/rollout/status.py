@@ -91,7 +91,7 @@ def view(
         releases=tuple(sorted(releases, key=lambda r: int(r[1:]))),
         processes=tuple(processes),
         instances=tuple(views),
-        routes=tuple(f"{r.host}{r.prefix}" for r in spec.routes) if spec else (),
+        routes=tuple(f"{r.host}{r.prefix.rstrip(chr(47))}" for r in spec.routes) if spec else (),
         edge_answers=servers is not None,
     )
 

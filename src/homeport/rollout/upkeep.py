@@ -11,6 +11,8 @@ from homeport.runtime.model import InstanceSpec, InstanceState, InstanceStatus
 from homeport.spec.model import Spec
 
 KEEP_RELEASES = 5
+KEEP_LOGS = 10
+"""Releases of an environment whose instances' logs are kept."""
 SETTLE = timedelta(seconds=0.5)
 """How long after its retirement an instance without requests is left alone: one may be on its way."""
 
@@ -61,6 +63,22 @@ def prunable(
                 keep.add(release)
                 break
     return tuple(r for r in ready if r.id not in keep)
+
+
+def forgettable(logs: Sequence[InstanceName], instances: Sequence[Instance]) -> tuple[InstanceName, ...]:
+    """Logs of instances that are gone, of releases before an environment's newest :data:`KEEP_LOGS`."""
+    present = {i.name for i in instances}
+    numbers: dict[str, set[int]] = {}
+    for name in logs:
+        app, environment, release, *_ = name.split(".")
+        numbers.setdefault(f"{app}.{environment}", set()).add(int(release[1:]))
+    found = []
+    for name in logs:
+        app, environment, release, *_ = name.split(".")
+        newest = sorted(numbers[f"{app}.{environment}"])[-KEEP_LOGS:]
+        if name not in present and int(release[1:]) not in newest:
+            found.append(name)
+    return tuple(found)
 
 
 def instance_spec(parts: Parts, instance: Instance) -> InstanceSpec:

@@ -160,6 +160,9 @@ class FakeLogReader:
 
     runtime: FakeRuntime
 
+    def names(self, prefix: str = "") -> tuple[InstanceName, ...]:
+        return tuple(sorted(name for name in self.runtime.logs if name.startswith(prefix)))
+
     def read(self, names: tuple[InstanceName, ...], *, since: str | None, limit: int) -> list[Line]:
         start = normal_time(since) if since else ""
         logs = (self.runtime.logs.get(name, []) for name in names)

@@ -58,6 +58,10 @@ class Runtime(Protocol):
 class LogReader(Protocol):
     """Reads instances' logs. A line is (time in ISO 8601 UTC, instance, text)."""
 
+    def names(self, prefix: str = "") -> tuple[InstanceName, ...]:
+        """Instances whose name begins with ``prefix`` and that have a log, gone ones included."""
+        ...
+
     def read(
         self, names: tuple[InstanceName, ...], *, since: str | None, limit: int
     ) -> list[tuple[str, InstanceName, str]]:

@@ -94,12 +94,18 @@ def probe_http(address: str, port: int, path: str, *, timeout: float, host: str 
                 if not chunk:
                     break
                 data += chunk
+            seconds = time.monotonic() - start
+            # Read to the end, or the app meets a broken pipe at each check.
+            with contextlib.suppress(OSError):
+                s.settimeout(0.05)
+                rest = 1 << 16
+                while rest > 0 and (chunk := s.recv(rest)):
+                    rest -= len(chunk)
     except TimeoutError:
         return ProbeResult(None, time.monotonic() - start, f"no answer within {timeout:g} s")
     except OSError as e:
         why = "connection refused" if e.errno == errno.ECONNREFUSED else (e.strerror or str(e))
         return ProbeResult(None, time.monotonic() - start, why)
-    seconds = time.monotonic() - start
     lines = data.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     fields = lines[0].split(" ", 2)
     if len(fields) < 2 or not fields[0].startswith("HTTP/") or not fields[1].isdigit():

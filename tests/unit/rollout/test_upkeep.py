@@ -84,3 +84,10 @@ def test_prune_keeps_the_newest_five_what_serves_what_runs_and_the_way_back():
 def test_failed_builds_do_not_take_the_place_of_good_ones():
     releases = [release(n) for n in range(1, 6)] + [release(n, ReleaseState.FAILED) for n in range(6, 12)]
     assert upkeep.prunable(releases, [environment("r5")], [], {}) == ()
+
+
+def test_logs_of_old_releases_are_forgotten_but_not_of_what_is_there():
+    logs = [InstanceName(f"shop.production.r{n}.web.1") for n in range(1, 15)]
+    logs.append(InstanceName("blog.production.r1.web.1"))
+    found = upkeep.forgettable(logs, [instance("r2")])
+    assert found == tuple(InstanceName(f"shop.production.r{n}.web.1") for n in (1, 3, 4))
