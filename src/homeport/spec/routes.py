@@ -44,7 +44,7 @@ def _host(text: str) -> str:
     if len(text) > _LONGEST_HOST:
         raise ValueError(f"must be a host of at most {_LONGEST_HOST} characters, got {len(text)}")
     host = text.lower() if text.isascii() else _to_ascii(text)
-    if len(host) > _LONGEST_HOST or not all(_LABEL.fullmatch(label) for label in host.split(".")):
+    if not all(_LABEL.fullmatch(label) for label in host.split(".")):
         raise ValueError(
             'must be a host name: letters, digits and inner hyphens, parted by ".", '
             f'such as "shop.example.com", got {shown(text)}'

@@ -12,7 +12,6 @@ def pair(rig: Rig) -> Rig:
     rig.backend("good")
     rig.backend("bad")
     rig.start(rig.state(rig.server("good"), rig.server("bad"), check_interval=60.0))
-    rig.wait_up("good", "bad")
     return rig
 
 

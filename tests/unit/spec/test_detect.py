@@ -189,6 +189,13 @@ def test_a_flask_factory() -> None:
     )
 
 
+def test_waitress_and_an_app_that_is_there() -> None:
+    app = "from flask import Flask\napp = Flask('x')"
+    assert proposal({"app.py": app, "requirements.txt": "waitress"}).command == (
+        ".venv/bin/python -m waitress --listen 127.0.0.1:$PORT --channel-timeout 75 app:app"
+    )
+
+
 def test_an_asgi_factory_and_a_factory_that_returns_at_once() -> None:
     factory = "from starlette.applications import Starlette\ndef create_app():\n    return Starlette()\n"
     assert proposal({"web.py": factory}).command == UVICORN.format("web:create_app --factory")
@@ -243,10 +250,34 @@ def test_the_likeliest_of_several_apps() -> None:
         "from fastapi import APIRouter\napp = APIRouter()",
         "async def app(request): ...",
         "print('hello')",
+        "from .fastapi import FastAPI\napp = FastAPI()",
+        "from fastapi import FastAPI\napp: FastAPI",
+        "from fastapi import FastAPI\napp, other = FastAPI(), 1",
+        "from fastapi import FastAPI\nself.app = FastAPI()",
+        "from fastapi import FastAPI\ndef create_app(*, config):\n    return FastAPI()",
+        "from fastapi import FastAPI\ndef make_something():\n    return FastAPI()",
+        "import fastapi\napp = [fastapi][0].FastAPI()",
+        "async def handle(scope, receive, send): ...",
+        "def app(scope, receive, send): ...",
+        "async def app(environ, start_response): ...",
     ],
 )
 def test_what_only_looks_like_an_app(source: str) -> None:
     assert detect({"main.py": source}) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["index.html", "my-app.py", "test_app.py", "tests/app.py", "src/__init__.py", "__init__.py", "a.b/x.py"],
+)
+def test_files_that_are_no_modules_of_the_app(path: str) -> None:
+    detected = detect({path: FASTAPI})
+    assert detected is None or detected.kind is Kind.STATIC
+
+
+def test_a_health_check_of_another_part_is_not_taken_for_that_of_the_app() -> None:
+    source = FASTAPI.replace("@app.get", "@router.get")
+    assert proposal({"main.py": source}).health == "/"
 
 
 def node(**more: object) -> dict[str, str]:
@@ -309,6 +340,16 @@ def test_a_package_json_of_no_use_is_passed_over(package: str) -> None:
 def test_static_sites(paths: tuple[str, ...], static: str) -> None:
     detected = proposal(dict.fromkeys(paths, "<html>"))
     assert (detected.kind, detected.build, detected.static) == (Kind.STATIC, "", static)
+
+
+def test_the_file_for_a_static_site_has_nothing_of_a_command() -> None:
+    text = write(proposal({"public/index.html": "<html>"}), "site")
+    assert (
+        '[processes.web]\n# A static site needs no command.\n# Homeport serves this directory itself.\nstatic = "public"\n\n'
+        in text
+    )
+    assert "PORT" not in text
+    assert "health" not in text
 
 
 def test_a_site_that_a_tool_builds() -> None:

@@ -16,7 +16,8 @@ def problems(text: str) -> list[str]:
         parse(text)
     assert caught.value.code == "spec.invalid"
     assert caught.value.kind is Kind.INVALID
-    assert caught.value.sentence.startswith("cannot read homeport.toml: ")
+    count = len(caught.value.details)
+    assert caught.value.sentence == f"cannot read homeport.toml: {count} error{'s' if count > 1 else ''}"
     return [detail.removeprefix("homeport.toml:") for detail in caught.value.details]
 
 
@@ -89,6 +90,11 @@ batch = 2
 
 def test_an_app_of_workers_needs_no_route() -> None:
     assert parse('[app]\nname = "a"\n[processes.worker]\ncommand = "work"').routes == ()
+
+
+def test_a_process_may_be_called_like_a_key() -> None:
+    spec = parse(SMALLEST + "[processes.command]\ncommand = 'x'\n[processes.static]\ncommand = 'y'")
+    assert [process.name for process in spec.processes] == ["web", "command", "static"]
 
 
 def test_an_empty_table_of_routes_means_no_route() -> None:
@@ -274,6 +280,41 @@ def test_errors_of_processes_do_not_hide_behind_errors_of_routes() -> None:
     text = '[app]\nname="x"\n[processes.a]\nstatic="x"\n[routes]\n"*.x" = "a"'
     [problem] = problems(text)  # and no second one, that no route leads to "a"
     assert "wildcard hosts are not in this version of Homeport yet" in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("timeout", "did you mean 'build.timeout' or 'processes.NAME.health.timeout'?"),
+        ("user_", 'did you mean "user"?'),
+        ("strategy", "did you mean 'rollout.strategy'?"),
+        ("x" * 61, "known: command, cpu, health, memory, replicas, response_timeout, start_timeout, "
+         "static, stop_grace, user"),
+        ("static" + "_" * 55, "known: command, cpu, health, memory, replicas, response_timeout, start_timeout, "
+         "static, stop_grace, user"),
+    ],
+)  # fmt: skip
+def test_what_may_have_been_meant_by_an_unknown_key(key: str, hint: str) -> None:
+    [problem] = problems(f"{SMALLEST}{key} = 1")
+    assert problem.endswith(f": unknown key; {hint}")
+
+
+def test_a_route_where_there_is_no_process_to_name() -> None:
+    text = '[app]\nname="x"\n[routes]\n"*" = "web"'
+    assert problems(text)[-1] == """4: at 'routes."*"': no process "web\""""
+
+
+@pytest.mark.parametrize(
+    ("lines", "meant"),
+    [
+        ("a.b = 3", '"a.b" = …'),
+        ("a.b = {c = 'x', d = 'y'}", '"a.b" = …'),
+        (".".join("a" * 100) + " = 'x'", '"a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a…" = …'),
+    ],
+)
+def test_a_host_without_quotes_that_cannot_be_guessed(lines: str, meant: str) -> None:
+    [problem] = problems(f"{SMALLEST}[routes]\n{lines}")
+    assert problem.endswith(f"a host stands in quotes: {meant}")
 
 
 def test_a_flood_of_errors_is_counted_but_not_told() -> None:

@@ -35,8 +35,8 @@ def test_a_route_key_in_its_one_form(key: str, route: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        ("http://a.b", "without a scheme"),
-        ("https://", "without a scheme"),
+        ("http://a.b", 'without a scheme, such as "a.b"'),
+        ("https://", 'without a scheme, such as "shop.example.com"'),
         ("a.b:8080", "without a port"),
         ("[::1]", "without a port"),
         ("*.example.com", "wildcard hosts are not in this version"),

@@ -1,5 +1,6 @@
 """Each type at and beyond its bounds."""
 
+import datetime
 import tomllib
 from dataclasses import MISSING, fields
 
@@ -19,6 +20,7 @@ from homeport.spec.values import (
     Variable,
     Whole,
     quoted,
+    shown,
 )
 
 BY_PATH = {key.path: key for key in KEYS}
@@ -70,6 +72,31 @@ def test_a_value_that_is_accepted(type_: Type, value: object, read: object) -> N
 def test_a_value_that_is_refused(type_: Type, value: object) -> None:
     with pytest.raises(ValueError, match=r"^must "):
         type_.read(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (-1.5, "-1.5"),
+        (10**400, "a number beyond 64 bits"),
+        ("x" * 60, '"' + "x" * 60 + '"'),
+        ("x" * 61, '"' + "x" * 57 + '…"'),
+        ({}, "a table"),
+        ([], "an array"),
+        (datetime.date(2024, 1, 2), "2024-01-02"),
+        (None, "something else"),
+    ],
+)
+def test_a_value_in_a_message(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize("command", ["a\nb", "a\r\nb"])
+def test_several_lines_are_told_how_to_be_one(command: str) -> None:
+    with pytest.raises(ValueError, match=r'join the steps with "&&"'):
+        ShellLine().read(command)
 
 
 @pytest.mark.parametrize("text", ['a"b\\c', "\x00\x1b\n\r\t\x7f", "\u202e\u2028\U000e0001", "ä ☂ 𝄞"])
