@@ -21,7 +21,7 @@ from load import LoadProcess, Mix, compare_orders
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from live import App, Homeport, free_port
+from live import App, Homeport, free_port  # noqa: E402
 
 HOST = "shop.localhost"
 
@@ -153,7 +153,7 @@ def times(rounds: int = 5, say: Any = lambda text: None) -> list[dict[str, Any]]
     with Shop() as shop:
         shop.deploy()
         own, last_answers, whole = [], [], []
-        for n in range(rounds):
+        for _ in range(rounds):
             seconds, release = shop.deploy()
             boot = statistics.median(shop.boot() for _ in range(3))
             own.append(seconds - release["build_seconds"] - boot)

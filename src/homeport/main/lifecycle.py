@@ -39,9 +39,11 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
     settings.claim(data_dir)
     with files.lock(data_dir / settings.LOCK, what="start Homeport"):
         wanted = _settings(data_dir, http, https)
-        check_state(data_dir)
+        damage = _damage(data_dir)
         running = supervisor_pid(data_dir)
         if running is not None:
+            if damage is not None:
+                raise damage
             stored = settings.load(data_dir)
             if (http or https) and stored != wanted:
                 raise ALREADY.error(
@@ -53,11 +55,13 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
                 _restart_control_plane(data_dir, clock)
                 return _report(data_dir, wanted, f"runs on, its control plane now of version {__version__},")
             return _report(data_dir, wanted, "runs already")
-        prepare(data_dir, wanted, nodaemon=True)
+        prepare(data_dir, wanted, nodaemon=True, damaged=damage is not None)
         argv = _supervisord(data_dir)
         process.spawn_detached(
             argv, env=dict(os.environ), cwd=Path("/"), output=data_dir / "logs" / "supervisord.out"
         )
+        if damage is not None:
+            raise damage
         _await_answer(data_dir, clock)
     return _report(data_dir, wanted, "is up")
 
@@ -78,12 +82,14 @@ def run_in_foreground(data_dir: Path) -> None:
     settings.claim(data_dir)
     with files.lock(data_dir / settings.LOCK, what="start Homeport"):
         wanted = _settings(data_dir, None, None)
-        check_state(data_dir)
+        damage = _damage(data_dir)
         if supervisor_pid(data_dir) is not None:
             raise ALREADY.error(
                 f"cannot start: Homeport runs in {data_dir} already", hint="homeport down first"
             )
-        prepare(data_dir, wanted, nodaemon=True)
+        prepare(data_dir, wanted, nodaemon=True, damaged=damage is not None)
+        if damage is not None:
+            print(f"{damage.sentence}; {damage.hint}", file=sys.stderr, flush=True)
     process.replace(_supervisord(data_dir), cwd=Path("/"), env=dict(os.environ), user=None)
 
 
@@ -103,6 +109,21 @@ def _settings(data_dir: Path, http: str | None, https: str | None) -> Settings:
             hint="give --https a port of its own",
         )
     return wanted
+
+
+def _damage(data_dir: Path) -> HomeportError | None:
+    """Why the control plane cannot work with ``state.db``; the edge and the apps start without it.
+
+    Raises ``journal.newer_version``: then nothing is started.
+    """
+    try:
+        check_state(data_dir)
+    except HomeportError as e:
+        if e.kind is Kind.CONFLICT:
+            raise
+        e.hint = f"the edge and the apps run from what is on disk; {e.hint}"
+        return e
+    return None
 
 
 def check_state(data_dir: Path) -> None:
@@ -125,7 +146,7 @@ def check_state(data_dir: Path) -> None:
         )
 
 
-def prepare(data_dir: Path, wanted: Settings, *, nodaemon: bool) -> None:
+def prepare(data_dir: Path, wanted: Settings, *, nodaemon: bool, damaged: bool) -> None:
     """Check this machine, write what supervisord and HAProxy start from, deal with what was left over.
 
     Nothing of this Homeport's supervisor runs. Instances and HAProxy of a killed one may: they serve on.
@@ -146,8 +167,9 @@ def prepare(data_dir: Path, wanted: Settings, *, nodaemon: bool) -> None:
     orphans.prepare(data_dir)
     orphans.set_aside(data_dir)
     orphans.end_orphaned_services(data_dir, (SERVE, LOGD), clock)
-    _migrate_state(data_dir)
-    _ensure_edge_files(data_dir, wanted, clock)
+    if not damaged:
+        _migrate_state(data_dir)
+    _ensure_edge_files(data_dir, wanted, clock, damaged=damaged)
     settings.save(data_dir, wanted)
     text = commands.render_supervisord(
         layout, _programs(data_dir), nodaemon=nodaemon, user="root" if os.geteuid() == 0 else ""
@@ -178,7 +200,7 @@ def make_edge(data_dir: Path, clock: Clock) -> "HaproxyEdge":
     return HaproxyEdge(data_dir / "edge", clock, user=user, group=user)
 
 
-def _ensure_edge_files(data_dir: Path, wanted: Settings, clock: Clock) -> None:
+def _ensure_edge_files(data_dir: Path, wanted: Settings, clock: Clock, *, damaged: bool) -> None:
     """Files that HAProxy can start from: those of the last time, else made anew from the state."""
     from homeport.edge import preflight
     from homeport.edge.commands import Layout as EdgeLayout
@@ -190,6 +212,10 @@ def _ensure_edge_files(data_dir: Path, wanted: Settings, clock: Clock) -> None:
         preflight.check_files(layout)
         if list(preflight.binds_of(layout.config.read_text())) == binds:
             return
+    if damaged:
+        # Nothing can be made anew from a state that cannot be read.
+        preflight.check_files(layout)
+        return
     edge = make_edge(data_dir, clock)
     if not (data_dir / "state.db").exists():
         edge.write(EdgeState(wanted.http, wanted.https))

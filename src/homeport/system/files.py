@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,18 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` for the block; raises ``system.locked`` when it is taken."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            raise LOCKED.error(
-                f"cannot {what}: another process holds {path}", hint="homeport status shows what runs"
-            ) from e
+        for attempt in range(5):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as e:
+                if attempt == 4:
+                    raise LOCKED.error(
+                        f"cannot {what}: another process holds {path}",
+                        hint="homeport status shows what runs",
+                    ) from e
+                # Someone may only be looking; see is_locked.
+                time.sleep(0.05)
         yield
     finally:
         os.close(fd)

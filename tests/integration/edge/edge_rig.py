@@ -270,7 +270,9 @@ class Rig:
         return ""
 
     def log_lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.layout.access_log.read_text().splitlines()]
+        """() until the writer has made the file."""
+        path = self.layout.access_log
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def wait_up(self, *names: str) -> None:
         wait_until(lambda: {s.name for s in self.edge.observe() if s.check.startswith("L7OK")} >= set(names))
