@@ -283,3 +283,24 @@ def test_variables_can_be_set_before_the_first_deploy(homeport):
     homeport.run("env", "set", "NEEDED=yes", cwd=app.directory)
     homeport.deploy(app)
     assert homeport.get(host=app.host)[1] == "1"
+
+
+def test_a_spec_in_the_middle_of_an_edit_does_not_stand_in_the_way(homeport, shop):
+    spec = shop.directory / "homeport.toml"
+    text = spec.read_text()
+    try:
+        spec.write_text(text + "\n[processes.web\nbroken = \n")
+        assert "r" in homeport.run("releases", cwd=shop.directory).stdout
+        assert "not valid TOML" in homeport.run("deploy", cwd=shop.directory, status=3).stderr
+    finally:
+        spec.write_text(text)
+
+
+def test_status_of_one_app(homeport, shop):
+    assert [a["name"] for a in homeport.json("status", "--app", "shop", status=None)["apps"]] == ["shop"]
+    assert "cannot find app" in homeport.run("status", "--app", "shopp", status=4).stderr
+
+
+def test_apps_do_not_see_homeports_own_environment(homeport, shop):
+    path = homeport.run("exec", "--", "sh", "-c", "echo $PATH", cwd=shop.directory).stdout
+    assert ".venv" not in path and "/usr/bin" in path

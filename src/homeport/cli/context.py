@@ -1,6 +1,7 @@
 """What every command knows: where Homeport lives, which app and environment are meant."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from homeport.api.client import Client
 from homeport.kernel.clock import Clock
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import is_name
 from homeport.spec.parse import parse
 
@@ -73,7 +74,17 @@ class Session:
                 f"cannot tell which app is meant: no {SPEC} in {self.directory} or above",
                 hint="go to the app's repository, or name it with --app; homeport init starts a new one",
             )
-        return parse((project / SPEC).read_text("utf-8", "replace"), path=str(project / SPEC)).app
+        text = (project / SPEC).read_text("utf-8", "replace")
+        try:
+            return parse(text, path=str(project / SPEC)).app
+        except HomeportError:
+            # A file in the middle of an edit must not stand in the way of a rollback.
+            found = re.search(
+                r"""^\s*\[app\]\s*(?:#.*)?$[^\[]*?^\s*name\s*=\s*["']([^"']+)["']""", text, re.MULTILINE
+            )
+            if found is None or not is_name(found[1]):
+                raise
+            return found[1]
 
     def path(self, rest: str = "") -> str:
         """The API path of the app's environment."""

@@ -21,6 +21,8 @@ BAD_SINCE = declare("cli.bad_since", Kind.INVALID, "A --since is neither a durat
 def status(session: Session) -> None:
     """What serves now, as observed. Exit status 1 when something wanted does not serve."""
     found = session.client.get("/v1/status")
+    if session.app_option is not None:
+        found["apps"] = [session.client.get(f"/v1/apps/{session.app}")]
     session.show(found, lambda s: _status(session, s))
     bad = any(e["health"] in ("down", "degraded") for a in found["apps"] for e in a["environments"])
     if bad or found["edge"] == "down" or found["supervisor"] == "down":

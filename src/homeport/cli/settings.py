@@ -82,9 +82,9 @@ def exec_(session: Session, process: str | None, command: tuple[str, ...]) -> No
 
 def _exec(session: Session, process_name: str | None, command: tuple[str, ...]) -> None:
     sees = session.client.get(session.path("/exec"), process=process_name)
-    inherited = {
-        k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "HOME", "PATH", "COLUMNS")
-    }
+    inherited = {k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "HOME", "COLUMNS")}
+    # As an instance has it, not the caller's: that may begin with Homeport's own environment.
+    inherited["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     try:
         process.replace(
             command,

@@ -147,7 +147,12 @@ def _build_environment() -> dict[str, str]:
     """The caller's of ``homeport up``, without what is Homeport's and supervisor's own."""
     own = ("HOMEPORT_", "SUPERVISOR_", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "_")
     found = {k: v for k, v in os.environ.items() if not k.startswith(own)}
-    found.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    path = found.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    # A build that says "pip install" must not install into Homeport's own environment.
+    ours = str(Path(sys.executable).parent)
+    if sys.prefix != sys.base_prefix:
+        path = ":".join(p for p in path.split(":") if p != ours)
+    found["PATH"] = path
     found.setdefault("LANG", "C.UTF-8")
     found.setdefault("HOME", "/root" if os.geteuid() == 0 else "/tmp")
     return found
