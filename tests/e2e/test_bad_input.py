@@ -216,6 +216,8 @@ def test_no_haproxy(fresh_homeport):
     hidden.mkdir()
     found = Path(shutil.which("haproxy")).resolve()
     homeport = Path(os.path.dirname(os.path.abspath(__import__("sys").executable))) / "homeport"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("this root is no mount point (a chroot): it cannot hide a directory")
     script = f"mount --bind {hidden} {found.parent} && exec {homeport} up"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script], env=fresh_homeport.env, capture_output=True, text=True
@@ -544,6 +546,13 @@ DAMAGE = {
 }
 
 
+def _answers(homeport):
+    try:
+        return homeport.get()[0] == 200
+    except OSError:
+        return False
+
+
 def test_state_db_damaged_is_refused_while_traffic_goes_on(fresh_homeport, refused):
     """A control plane that began anew would take what runs for strangers', and stop it."""
     homeport = fresh_homeport
@@ -591,7 +600,11 @@ def test_state_db_damaged_is_refused_while_traffic_goes_on(fresh_homeport, refus
     for damage in DAMAGE:
         content = put(damage)
         refused("up", status=1, says=f"cannot open {database}", hint="backup", at=homeport)
-        assert (database.read_bytes() if database.exists() else None) == content and not homeport.pids()
+        assert (database.read_bytes() if database.exists() else None) == content
+        # What is on disk is enough for the edge and the apps: only the control plane is missing.
+        homeport.wait(lambda: _answers(homeport), seconds=30, what=f"the app serves with state.db {damage}")
+        homeport.run("down")
+        assert not homeport.pids()
     put()
     homeport.up()
     homeport.wait(lambda: homeport.get()[:2] == (200, "1"))

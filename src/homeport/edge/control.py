@@ -12,6 +12,7 @@ from homeport.edge.observed import Info, Running
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ServiceName
 from homeport.system import net, process
+from homeport.system.clock import RealClock
 
 _TIMEOUT = 5.0
 
@@ -121,13 +122,26 @@ def failed_reloads(layout: Layout, master_pid: int) -> int:
     return observed.parse_failed_reloads(ask_master(layout.master_socket(master_pid), "show proc"))
 
 
+def _ask_until_it_answers(socket: Path, command: str) -> str:
+    """A master is silent for a moment while it reloads: silence must not be taken for "no requests"."""
+    clock = RealClock()
+    for _ in range(20):
+        text = ask_master(socket, command)
+        if text:
+            return text
+        if not socket.exists():
+            return ""
+        clock.sleep(0.05)
+    raise _unreachable("its master process does not answer")
+
+
 def sessions(layout: Layout, service: ServiceName, server: str) -> int:
     """Requests and tunnels in hand over all workers of all masters. Raises ``edge.unreachable``."""
     total = 0
     answered = False
     for socket in _master_sockets(layout):
-        for worker in observed.parse_workers(ask_master(socket, "show proc")):
-            table = ask_master(socket, f"@!{worker} show stat {service} 4 -1")
+        for worker in observed.parse_workers(_ask_until_it_answers(socket, "show proc")):
+            table = _ask_until_it_answers(socket, f"@!{worker} show stat {service} 4 -1")
             answered = answered or bool(table)
             total += sum(s.sessions for s in observed.parse_servers(table) if s.name == server)
     if not answered:

@@ -52,12 +52,20 @@ def copy(source: int, path: Path, max_bytes: int, keep: int) -> None:
         whole, newline, rest = (rest + chunk).rpartition(b"\n")
         if not newline:
             continue
+        data = whole + newline
         with contextlib.suppress(OSError):
-            if os.fstat(log).st_size + len(whole) > max_bytes:
-                os.close(log)
-                rotate(path, keep)
-                log = _open(path)
-            os.write(log, whole + newline)
+            while data:
+                # As many whole lines as still fit; one that fits no file gets a file of its own.
+                room = max_bytes - os.fstat(log).st_size
+                fits = len(data) if len(data) <= room else data.rfind(b"\n", 0, max(room, 0)) + 1
+                if not fits and os.fstat(log).st_size:
+                    os.close(log)
+                    rotate(path, keep)
+                    log = _open(path)
+                    continue
+                fits = fits or data.find(b"\n") + 1
+                os.write(log, data[:fits])
+                data = data[fits:]
 
 
 def rotate(path: Path, keep: int) -> None:
