@@ -21,6 +21,7 @@ from homeport.system.files import write_atomic
 
 RELOAD_SECONDS = 20.0
 """How long a new worker may take to answer; reading many certificates is slow."""
+FAILED_FOR_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 
 
@@ -149,12 +150,18 @@ class HaproxyEdge:
         wanted = digest(state, self.layout)
         os.kill(pid, signal.SIGUSR2)
         deadline = self._clock.monotonic() + RELOAD_SECONDS
+        failing_since: float | None = None
         while self._clock.monotonic() < deadline:
             with contextlib.suppress(HomeportError):
                 now = control.info(self.layout)
                 if now.pid != before.pid and now.digest == wanted and not now.stopping:
                     return
-            if control.failed_reloads(self.layout, pid) > failed:
+            # HAProxy counts a reload as failed until its new worker is up: only a lasting one has failed.
+            if control.failed_reloads(self.layout, pid) <= failed:
+                failing_since = None
+            elif failing_since is None:
+                failing_since = self._clock.monotonic()
+            elif self._clock.monotonic() - failing_since > FAILED_FOR_SECONDS:
                 break
             self._clock.sleep(_POLL_SECONDS)
         raise DRIFT.error(
