@@ -291,9 +291,12 @@ def test_a_spec_in_the_middle_of_an_edit_does_not_stand_in_the_way(homeport, sho
     try:
         spec.write_text(text + "\n[processes.web\nbroken = \n")
         assert "r" in homeport.run("releases", cwd=shop.directory).stdout
+        assert "uncommitted" in homeport.run("deploy", cwd=shop.directory).stderr
+        shop.commit("broken")
         assert "not valid TOML" in homeport.run("deploy", cwd=shop.directory, status=3).stderr
     finally:
         spec.write_text(text)
+        shop.commit("whole again")
 
 
 def test_status_of_one_app(homeport, shop):
