@@ -36,6 +36,7 @@ assert len(ANSWER) == 45
 ROUNDS_AT_LEAST = 5
 QUIET = 0.05
 TRIES = 6
+HOST = "shop.example"
 SHOP = ServiceName("shop.production.web")
 
 BACKEND = """\
@@ -94,7 +95,8 @@ CADDY = """\
         level ERROR
     }}
 }}
-http://127.0.0.1:{port} {{
+http://:{port} {{
+    bind 127.0.0.1
     reverse_proxy 127.0.0.1:{backend}
 }}
 """
@@ -158,7 +160,7 @@ def running(argv: list[str], port: int, directory: Path) -> Iterator[None]:
 def wrk(port: int, seconds: int) -> float:
     """Requests a second. Raises RuntimeError when any failed: then the figure means nothing."""
     out = subprocess.run(
-        [str(program("wrk")), "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"],
+        [str(program("wrk")), "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {HOST}", f"http://127.0.0.1:{port}/"],
         capture_output=True, text=True, check=True, timeout=seconds + 30,
     ).stdout  # fmt: skip
     failed = re.search(r"Non-2xx.*|Socket errors.*", out)
@@ -238,7 +240,7 @@ def start_proxies(stack: ExitStack, root: Path) -> dict[str, int]:
 
     directory, port = place("homeport"), free_port()
     service = Service(SHOP, (Server("shop.production.r1.web.1", backend, 100),))
-    state = EdgeState(Bind("127.0.0.1", port), None, (service,), (Route("127.0.0.1", "/", SHOP),))
+    state = EdgeState(Bind("127.0.0.1", port), None, (service,), (Route(HOST, "/", SHOP),))
     HaproxyEdge(directory, RealClock()).write(state)
     stack.enter_context(
         running([sys.executable, "-m", "homeport.edge.start", str(directory)], port, directory)

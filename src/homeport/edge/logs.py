@@ -11,7 +11,10 @@ import os
 import signal
 from pathlib import Path
 
+from homeport.system.clock import RealClock
+
 PIPE_BYTES = 1 << 20
+REST_SECONDS = 0.05
 
 
 def become_writer_of_own_output(path: Path, max_bytes: int, keep: int) -> None:
@@ -44,11 +47,14 @@ def become_writer_of_own_output(path: Path, max_bytes: int, keep: int) -> None:
 def copy(source: int, path: Path, max_bytes: int, keep: int) -> None:
     """Append all that comes from ``source`` to ``path``, in whole lines, rotated past ``max_bytes``.
 
-    A disk that is full loses lines and nothing else.
+    A disk that is full loses lines and nothing else. After each read it rests, so that a
+    busy HAProxy does not wake it for every line: that cost 2 % of the requests the edge can carry.
     """
+    clock = RealClock()
     log = _open(path)
     rest = b""
     while chunk := os.read(source, PIPE_BYTES):
+        clock.sleep(REST_SECONDS)
         whole, newline, rest = (rest + chunk).rpartition(b"\n")
         if not newline:
             continue

@@ -40,6 +40,26 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Mode:
+    """A service that people have switched off, or to reading only.
+
+    ``kind`` "maintenance": all get 503 but those from ``allow``. "read-only": methods other than GET,
+    HEAD and OPTIONS get 503 but on paths at or below one of ``exempt``, and but those from ``allow``.
+    """
+
+    service: ServiceName
+    kind: str
+    message: str = ""
+    allow: tuple[str, ...] = ()
+    """Networks in CIDR notation."""
+    exempt: tuple[str, ...] = ()
+    retry_after: int = 120
+    """Seconds, for ``Retry-After``."""
+    page: str = ""
+    """The app's own HTML page for maintenance; "" is Homeport's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bind:
     """An address and port the edge listens on."""
 
@@ -55,6 +75,8 @@ class EdgeState:
     https: Bind | None
     services: tuple[Service, ...] = ()
     routes: tuple[Route, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    """At most one of each kind for a service; maintenance wins."""
     drain_limit: float = 900.0
     """Seconds a replaced HAProxy worker may go on serving the connections it has."""
 

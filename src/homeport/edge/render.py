@@ -29,12 +29,15 @@ _COMPRESSIBLE = (
 
 _ACCESS_LINE = (
     '{"time":%Ts.%ms,"request_id":"%ID","client":"%ci",'
-    '"host":"%[var(txn.host),bytes(0,255),json(utf8s)]","method":"%HM",'
-    '"path":"%[var(txn.path),bytes(0,1024),json(utf8s)]","status":%ST,"bytes":%B,'
+    '"host":"%[capture.req.hdr(0),host_only,lower,json(utf8s)]","method":"%HM",'
+    '"path":"%[capture.req.uri,regsub(^[^/?]+://[^/?]*,),field(1,?),json(utf8s)]","status":%ST,"bytes":%B,'
     '"total_ms":%Ta,"connect_ms":%Tc,"response_ms":%Tr,'
     '"service":"%b","server":"%s","retries":"%rc","end":"%ts"}'
 )
 _ERROR_LINE = '{"time":%Ts.%ms,"client":"%ci","error":"%[fc_err_str,json(utf8s)]"}'
+
+_KEY = f"%[req.hdr(host),host_only,lower,rtrim(.),map_str({{hosts}},{commands.ANY_HOST})]%[path]/"
+"""What is looked up among the routes, of a host that is not written just as a route has it."""
 
 _CLIENT_HEADERS = r"^(x[-_]forwarded[-_].*|x[-_]real[-_]ip|x[-_]request[-_]id|forwarded)$"
 """Request headers that only the edge may set: underscores too, which WSGI reads as hyphens."""
@@ -153,13 +156,14 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         f"    log-format '{_ACCESS_LINE}'",
         f"    error-log-format '{_ERROR_LINE}'",
         "    unique-id-format %[uuid()]",
+        "    unique-id-header X-Request-ID",
+        "    capture request header Host len 253",
         "    http-request set-log-level err",
-        "    http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)",
-        "    http-request set-var(txn.path) path",
+        f"    http-request set-var-fmt(txn.key) {_KEY.format(hosts=layout.hosts)}"
+        f" unless {{ req.hdr(host),map_str({layout.hosts}) -m found }}",
         "    http-request set-var(txn.format) str(.json)"
         " if { req.hdr(accept) -m sub json } !{ req.hdr(accept) -m sub text/html }",
         f"    http-request del-header {_CLIENT_HEADERS} -m reg",
-        "    http-request add-header X-Request-ID %[unique-id]",
         f"    http-request add-header X-Forwarded-Proto {proto}",
         "    http-request add-header X-Forwarded-Host %[req.hdr(host)]",
         "    # Only what has no body and changes nothing is ever sent to an app a second time.",
@@ -173,8 +177,8 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         " if { status ge 400 } { res.hdr(content-type) homeport/page } { var(txn.format) -m found }",
         "    http-after-response set-header Content-Type 'text/html; charset=utf-8'"
         " if { status ge 400 } { res.hdr(content-type) homeport/page }",
-        f"    use_backend %[var(txn.host),map_str({layout.hosts},{commands.ANY_HOST}),concat(,txn.path,/),"
-        f"map_beg({layout.routes})]",
+        f"    use_backend %[base,concat(/),map_beg({layout.routes})] if !{{ var(txn.key) -m found }}",
+        f"    use_backend %[var(txn.key),map_beg({layout.routes})]",
         f"    default_backend {UNROUTED}",
     ]
 

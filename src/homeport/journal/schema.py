@@ -51,6 +51,7 @@ changes = Table(
     Column("goal", JSON, nullable=False),
     Column("failure", JSON),
     Column("cancelled", Boolean, nullable=False, server_default=text("0")),
+    Column("hooks", JSON),
     Column("result", JSON),
     Column("actor", String, nullable=False),
     Column("started_at", String, nullable=False),
@@ -104,6 +105,8 @@ releases = Table(
     Column("build_seconds", Float),
     Column("created_at", String, nullable=False),
     Column("change", String),
+    # The release whose files it uses, when it differs from that one in its configuration only.
+    Column("base", String),
     ForeignKeyConstraint(["app"], ["apps.name"]),
     UniqueConstraint("app", "number"),
 )
@@ -116,6 +119,8 @@ deployments = Table(
     Column("environment", String, nullable=False),
     Column("release", String, nullable=False),
     Column("variables", JSON, nullable=False),
+    # Versions by name.
+    Column("secrets", JSON, nullable=False, server_default=text("'{}'")),
     Column("well", Boolean, nullable=False),
     Column("promoted_at", String, nullable=False),
     Column("change", String, nullable=False, unique=True),
@@ -140,4 +145,72 @@ instances = Table(
     Column("retire_at", String),
     Column("drain_until", String),
     Index("ix_instances_environment", "app", "environment"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    # Sealed; null: removed by this version.
+    Column("token", String),
+    # Where its value was read from, when not given by hand: "file:…" or "command:…".
+    Column("source", String),
+    Column("actor", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+modes = Table(
+    "modes",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    # "maintenance" or "read-only".
+    Column("mode", String, primary_key=True),
+    Column("message", String, nullable=False),
+    # Networks that are let through, in CIDR notation.
+    Column("allow", JSON, nullable=False),
+    Column("until", String),
+    Column("actor", String, nullable=False),
+    Column("since", String, nullable=False),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+cron_jobs = Table(
+    "cron_jobs",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    # All times up to this one have their runs.
+    Column("planned_to", String, nullable=False),
+    Column("paused_by", String),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+cron_runs = Table(
+    "cron_runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("due_at", String, nullable=False),
+    # "schedule" or who asked for it by hand.
+    Column("cause", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    # waiting, running, or how it ended: succeeded, failed, timed out, lost, skipped, replaced, stopped.
+    Column("state", String, nullable=False),
+    # Not before this time: the random delay, or the pause before a retry.
+    Column("start_at", String, nullable=False),
+    Column("release", String),
+    Column("started_at", String),
+    Column("finished_at", String),
+    Column("exit", String),
+    UniqueConstraint("app", "environment", "name", "due_at", "cause", "attempt"),
+    Index("ix_cron_runs_state", "state"),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
 )

@@ -193,7 +193,7 @@ class Advance:
                 settings=spec.build,
                 environment={
                     **parts.build_environment,
-                    **dict(spec.variables),
+                    **{v.name: v.value for v in spec.variables if v.value is not None},
                     **dict(change.variables),
                     "HOMEPORT_APP": change.app,
                     "HOMEPORT_RELEASE": release.id,

@@ -34,7 +34,7 @@ def instance_spec(
     instance: Instance, process: Process, spec: Spec, variables: tuple[tuple[str, str], ...], directory: str
 ) -> InstanceSpec:
     """All that starting an instance takes. The environment's variables win over the spec's."""
-    environment = dict(spec.variables) | dict(variables)
+    environment = {v.name: v.value for v in spec.variables if v.value is not None} | dict(variables)
     environment |= {
         "HOMEPORT_APP": instance.app,
         "HOMEPORT_ENVIRONMENT": instance.environment,

@@ -15,9 +15,6 @@ from homeport.kernel.ids import (
     instance_name,
 )
 
-PRODUCTION = EnvironmentName("production")
-"""The environment of a command that names none."""
-
 FULL_WEIGHT = 100
 
 

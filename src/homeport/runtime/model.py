@@ -21,6 +21,8 @@ class InstanceSpec:
     memory: int | None = None
     cpu: float | None = None
     stop_grace: float = 10.0
+    secrets: tuple[tuple[str, str], ...] = ()
+    """More variables, each value sealed (:mod:`homeport.system.seal`): opened only as the process starts."""
 
 
 class InstanceState(Enum):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from homeport.kernel.ids import AppName, ProcessName
+from homeport.kernel.ids import AppName, EnvironmentName, ProcessName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,27 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Liveness:
+    """How a worker shows that it lives: its command ends with status 0. Times in seconds."""
+
+    command: str
+    """A shell line, run beside the worker with its directory, variables and user."""
+    interval: float = 10.0
+    timeout: float = 5.0
+    unhealthy_after: int = 3
+    """Failures in a row before the worker is restarted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """How a worker shows that it lives: it touches a file at least every ``max_age`` seconds."""
+
+    file: str
+    """Relative to the release's directory; the worker gets its absolute path as ``HOMEPORT_HEARTBEAT``."""
+    max_age: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """A kind of process. One that a route names is given ``$PORT``; others are workers."""
 
@@ -52,6 +73,12 @@ class Process:
     """Seconds between SIGTERM and SIGKILL."""
     response_timeout: float = 300.0
     """Seconds the edge waits for the next byte of an answer."""
+    start: str = "before-traffic"
+    """A worker of a new release starts "before-traffic" moves to it, or "after-traffic" has moved."""
+    exclusive: bool = False
+    """A worker of which old and new never run side by side: the old ones are stopped first."""
+    liveness: Liveness | None = None
+    heartbeat: Heartbeat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +110,132 @@ class Rollout:
     """With ``rolling``: instances replaced at a time."""
 
 
+VARIABLE_TYPES = ("string", "int", "bool", "url", "duration")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable that the code declares."""
+
+    name: str
+    value: str | None = None
+    """What it is where nobody sets it otherwise; None: nothing."""
+    required: bool = False
+    """A deploy without a value for it is refused."""
+    secret: bool = False
+    """Its value is kept as a secret and never shown."""
+    type: str = "string"
+    pattern: str = ""
+    """A regular expression that has to be found in the value; "" is any value."""
+    one_of: tuple[str, ...] = ()
+    """The only values it may have; () is any value."""
+    description: str = ""
+    source: str = ""
+    """Read at each rollout from "file:PATH" or "command:LINE" instead; such a value is a secret."""
+
+
+OVERLAPS = ("skip", "queue", "replace")
+MISSED = ("once", "skip", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A command that runs by the clock in the release that serves. Times in seconds."""
+
+    name: str
+    schedule: str
+    """Five fields, or ``@every 10m``, or ``@hourly`` and the like."""
+    command: str
+    timezone: str = "UTC"
+    overlap: str = "skip"
+    """When it is due while it still runs: "skip" it, "queue" it, or "replace" what runs."""
+    timeout: float = 3600.0
+    retries: int = 0
+    """How often a run that failed is tried again."""
+    retry_delay: float = 30.0
+    """Before the first retry; it doubles with each one more."""
+    missed: str = "once"
+    """Runs that were due while Homeport was down: one of them, none ("skip"), or "all"."""
+    random_delay: float = 0.0
+    """Each run starts up to this much later than it is due."""
+    user: str | None = None
+    memory: int | None = None
+    cpu: float | None = None
+    stop_grace: float = 10.0
+
+
+HOOKS = ("before-build", "after-build", "before-traffic", "after-traffic", "after-rollback")
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command that runs once at a point of a rollout, in the new release's directory."""
+
+    name: str
+    """One of :data:`HOOKS`."""
+    command: str
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A directory that outlives releases and is shared by the instances of an environment."""
+
+    name: str
+    path: str
+    """Where the release sees it, relative to the release's directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What ``homeport maintenance on`` answers with."""
+
+    page: str = ""
+    """An HTML file of the release; "" is Homeport's own page."""
+    retry_after: float = 120.0
+    """Seconds that clients are told to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnly:
+    """What ``homeport read-only on`` leaves alone."""
+
+    exempt: tuple[str, ...] = ()
+    """Path prefixes that may be written to all the same."""
+
+
+PRODUCTION = EnvironmentName("production")
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole ``homeport.toml``."""
+    """A whole ``homeport.toml``, as it holds where no environment says otherwise."""
 
     app: AppName
     build: Build
     processes: tuple[Process, ...]
     routes: tuple[Route, ...]
     rollout: Rollout
-    variables: tuple[tuple[str, str], ...] = ()
-    """``[env]``: plain environment variables that belong to the code, by name."""
+    variables: tuple[Variable, ...] = ()
+    cron: tuple[Cron, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    storage: tuple[Storage, ...] = ()
+    maintenance: Maintenance = field(default_factory=Maintenance)
+    read_only: ReadOnly = field(default_factory=ReadOnly)
+    default_environment: EnvironmentName = PRODUCTION
+    """The environment of a command that names none."""
+    environments: tuple[tuple[EnvironmentName, "Spec"], ...] = ()
+    """Each declared environment's own whole spec; those have no environments themselves."""
 
     def process(self, name: str) -> Process | None:
         return next((p for p in self.processes if p.name == name), None)
 
     def is_routed(self, name: str) -> bool:
         return any(r.process == name for r in self.routes)
+
+    def hook(self, name: str) -> Hook | None:
+        return next((h for h in self.hooks if h.name == name), None)
+
+    def for_environment(self, name: str) -> "Spec":
+        """The spec as it holds in an environment; this one itself where the environment is not declared."""
+        return next((spec for e, spec in self.environments if e == name), self)

@@ -22,10 +22,10 @@ from homeport.spec.keys import (
     tables_in,
 )
 from homeport.spec.locate import Path, line_of
-from homeport.spec.model import Build, Health, Process, Rollout, Route, Spec
+from homeport.spec.model import Build, Health, Process, Rollout, Route, Spec, Variable
 from homeport.spec.problems import Problems, path_text
 from homeport.spec.routes import ANY_HOST, read_route
-from homeport.spec.values import Variable, shown
+from homeport.spec.values import VariableValue, shown
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _LONGEST_GUESSED = 60
@@ -192,7 +192,7 @@ class _Reader:
                         (*path, key), f"is for a process that a route names: add {example}, or take it out"
                     )
 
-    def _variables(self, data: Values) -> tuple[tuple[str, str], ...]:
+    def _variables(self, data: Values) -> tuple[Variable, ...]:
         variables = []
         for name, value in data.items():
             path = ("env", name)
@@ -203,7 +203,7 @@ class _Reader:
             elif name in RESERVED or name.startswith(RESERVED_PREFIX):
                 self._problems.add(path, "is reserved: Homeport sets it itself")
             try:
-                variables.append((name, Variable().read(value)))
+                variables.append(Variable(name, VariableValue().read(value)))
             except ValueError as error:
                 self._problems.add(path, str(error))
         return tuple(variables)

@@ -257,7 +257,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class VariableValue:
     """A value of an environment variable. It may be private, so it never stands in a message."""
 
     words: str = "string, whole number or true/false"

@@ -130,7 +130,7 @@ def secure(rig: Rig) -> tuple[Rig, int]:
 
 
 def test_https_with_http2_by_alpn(secure: tuple[Rig, int]) -> None:
-    _rig, port = secure
+    rig, port = secure
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -147,6 +147,7 @@ def test_https_with_http2_by_alpn(secure: tuple[Rig, int]) -> None:
     headers, _, version = out.rpartition("\n")
     assert version == "2"
     assert ["x-forwarded-proto", "https"] in json.loads(headers)
+    wait_until(lambda: [(x["host"], x["path"]) for x in rig.log_lines()] == [("127.0.0.1", "/headers")])
 
 
 def test_a_client_may_wait_for_its_answer_longer_than_it_may_stall(

@@ -4,7 +4,7 @@ import pytest
 
 from homeport.kernel.errors import HomeportError, Kind
 from homeport.spec.keys import LATER
-from homeport.spec.model import Build, Health, Process, Rollout, Route, Spec
+from homeport.spec.model import Build, Health, Process, Rollout, Route, Spec, Variable
 from homeport.spec.parse import parse
 
 SMALLEST = '[app]\nname = "shop"\n[processes.web]\ncommand = "run"\n'
@@ -84,7 +84,7 @@ batch = 2
         (web, Process("worker", "work"), Process("site", "", static="public/html")),
         (Route("shop.example.com", "/", "web"), Route("*", "/site", "site")),
         Rollout("rolling", 60.0, 0.0, 2),
-        (("A", "x = y"), ("b_2", "7"), ("C", "true")),
+        (Variable("A", "x = y"), Variable("b_2", "7"), Variable("C", "true")),
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, ProcessName
 from homeport.spec.keys import RESERVED, RESERVED_PREFIX
-from homeport.spec.model import STRATEGIES, Build, Health, Process, Rollout, Route, Spec
+from homeport.spec.model import STRATEGIES, Build, Health, Process, Rollout, Route, Spec, Variable
 from homeport.spec.parse import parse
 from homeport.spec.reference import EXAMPLE
 from homeport.spec.values import quoted
@@ -200,7 +200,9 @@ def specs(draw: st.DrawFn) -> Spec:
                 batch=st.integers(1, 100),
             )
         ),
-        variables=tuple(draw(st.dictionaries(variables, texts, max_size=3)).items()),
+        variables=tuple(
+            Variable(n, v) for n, v in draw(st.dictionaries(variables, texts, max_size=3)).items()
+        ),
     )
 
 
@@ -240,7 +242,9 @@ def written(spec: Spec) -> str:
     lines.append("[routes]")
     lines += [f"{quoted(route.host + route.prefix)} = {quoted(route.process)}" for route in spec.routes]
     lines.append("[env]")
-    lines += [f"{name} = {quoted(value)}" for name, value in spec.variables]
+    lines += [
+        f"{name} = {quoted(value)}" for name, value in ((v.name, v.value or "") for v in spec.variables)
+    ]
     lines.append("[rollout]")
     lines.append(f"strategy = {quoted(rollout.strategy)}")
     lines.append(f"drain = {duration(rollout.drain)}")

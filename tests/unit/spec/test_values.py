@@ -17,7 +17,7 @@ from homeport.spec.values import (
     Type,
     UrlPath,
     User,
-    Variable,
+    VariableValue,
     Whole,
     quoted,
     shown,
@@ -42,10 +42,10 @@ BY_PATH = {key.path: key for key in KEYS}
         (Directory(), "..a/b..", "..a/b.."),
         (UrlPath(), "/a%20b?c=d&e", "/a%20b?c=d&e"),
         (User(), "www-data", "www-data"),
-        (Variable(), False, "false"),
-        (Variable(), -3, "-3"),
-        (Variable(), "ä\t", "ä\t"),
-        (Variable(), "", ""),
+        (VariableValue(), False, "false"),
+        (VariableValue(), -3, "-3"),
+        (VariableValue(), "ä\t", "ä\t"),
+        (VariableValue(), "", ""),
     ],
 )
 def test_a_value_that_is_accepted(type_: Type, value: object, read: object) -> None:
@@ -66,7 +66,7 @@ def test_a_value_that_is_accepted(type_: Type, value: object, read: object) -> N
         *((Directory(), v) for v in ("", "/etc", "~", "a/../b", "..", "a\\b", "a\0", "a\n", 1, "x" * 501)),
         *((UrlPath(), v) for v in ("", "x", "/a b", "/a\nb", "/a\x7f", "/ä", "/a#b", 1, "/" + "x" * 1000)),
         *((User(), v) for v in ("", "0", "a b", "a:b", "root;", "x" * 33, 0)),
-        *((Variable(), v) for v in (1.5, None, [], "a\nb", "a\0", "a\rb", "ä" * 16_001)),
+        *((VariableValue(), v) for v in (1.5, None, [], "a\nb", "a\0", "a\rb", "ä" * 16_001)),
     ],
 )
 def test_a_value_that_is_refused(type_: Type, value: object) -> None:

@@ -1,0 +1,16 @@
+"""Secrets as people see them: never their values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The newest version of a secret of an environment."""
+
+    name: str
+    version: int
+    actor: str
+    created_at: datetime
+    source: str = ""
+    """Where it was read from, when not given by hand: "file:…" or "command:…"."""
