@@ -1,6 +1,7 @@
 """The shop as a plain ASGI app."""
 
 import asyncio
+import hmac
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +31,8 @@ class Shop:
         self._orders = orders
         name = os.environ.get("HOMEPORT_RELEASE") or f"v{release.VERSION}"
         self._release = name.encode()
+        self._currency = os.environ.get("CURRENCY", "EUR")
+        self._key = os.environ.get("SIGNING_KEY", "").encode()
         self._page = render(release.VERSION, release.LOOK, name)
         self._products = json.dumps(PRODUCTS).encode()
         self._version = json.dumps({"version": release.VERSION, "release": name, "pid": os.getpid()}).encode()
@@ -116,7 +119,10 @@ class Shop:
         items = order.get("items")
         count = len(items) if isinstance(items, list) else 0
         self._orders.add({"id": order["id"], "items": count})
-        await self._reply(send, json.dumps({"id": order["id"], "items": count}).encode(), status=201)
+        receipt = {"id": order["id"], "items": count, "currency": self._currency}
+        if self._key:
+            receipt["signature"] = hmac.new(self._key, order["id"].encode(), "sha256").hexdigest()
+        await self._reply(send, json.dumps(receipt).encode(), status=201)
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         ids = self._orders.ids()

@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 SOCKET = "homeport.sock"
 PATIENCE = 20.0
 """Seconds a call waits for a control plane that restarts."""
+CALL_TIMEOUT = 120.0
+"""Seconds without a byte of the answer after which a call is given up."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -50,8 +52,11 @@ class Client:
     writes are sent again with their idempotency key, streams go on where they broke off.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, patience: float = PATIENCE, timeout: float = CALL_TIMEOUT) -> None:
+        """``patience``: seconds to wait for a control plane that restarts; ``timeout``: for an answer."""
         self._data_dir = data_dir
+        self._patience = patience
+        self._timeout = timeout
         self._path = data_dir / SOCKET
         try:
             self._actor = re.sub(r"[^A-Za-z0-9_.@-]", "_", getpass.getuser())[:64] or "unknown"
@@ -124,7 +129,7 @@ class Client:
     def _exchange(
         self, method: str, path: str, body: Any, headers: Mapping[str, str], *, plain: bool = False
     ) -> Any:
-        connection = _UnixConnection(self._path, timeout=120)
+        connection = _UnixConnection(self._path, timeout=self._timeout)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
@@ -138,7 +143,7 @@ class Client:
         return json.loads(content) if content else None
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self._patience
         while True:
             try:
                 return attempt()

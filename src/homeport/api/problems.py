@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -42,12 +43,13 @@ def problem(error: HomeportError, status: int | None = None) -> ProblemResponse:
     return ProblemResponse(body.model_dump(), status_code=body.status, headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of the app answered by a problem document."""
+def install(app: FastAPI, mask: Callable[[str], str]) -> None:
+    """Have every error of the app answered by a problem document. ``mask`` takes secrets out of a text."""
 
     @app.exception_handler(HomeportError)
-    async def on_homeport_error(_: Request, error: HomeportError) -> ProblemResponse:
-        return problem(error)
+    def on_homeport_error(_: Request, error: HomeportError) -> ProblemResponse:
+        details = tuple(mask(line) for line in error.details)
+        return problem(error.type.error(mask(error.sentence), hint=mask(error.hint), details=details))
 
     @app.exception_handler(RequestValidationError)
     async def on_validation(_: Request, error: RequestValidationError) -> ProblemResponse:

@@ -4,46 +4,33 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
-from fastapi import Path as PathParameter
 from fastapi.responses import PlainTextResponse
-from sqlalchemy.exc import IntegrityError
 
-from homeport.api import problems, services, streams, wire
+from homeport.api import environments, problems, services, streams, wire
+from homeport.api.parameters import (
+    BROKEN,
+    ENVIRONMENT,
+    REFUSED,
+    Actor,
+    App,
+    ChangeParameter,
+    Environment,
+    Key,
+    Release,
+    once,
+)
 from homeport.api.services import Services
-from homeport.kernel.errors import HomeportError, Kind
-from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ProcessName, ReleaseId
+from homeport.kernel.errors import Kind
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import build as building
-from homeport.rollout import desired
 from homeport.rollout.archive import INVALID as ARCHIVE_INVALID
 from homeport.rollout.archive import TOO_LARGE
-from homeport.rollout.model import Change, ChangeKind
-from homeport.rollout.rollouts import MAX_ARCHIVE, NOTHING_SERVES, UNKNOWN_PROCESS, id_for, require_process
-
-App = Annotated[wire.Name, PathParameter(examples=["shop"])]
-Release = Annotated[wire.ReleaseName, PathParameter(examples=["r3"])]
-Environment = Annotated[wire.Name, PathParameter(examples=["production"])]
-ChangeParameter = Annotated[str, PathParameter(pattern=r"^c-[0-9a-f]{10}$", examples=["c-1f2e3d4c5b"])]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=8,
-        max_length=128,
-        pattern=r"^[A-Za-z0-9_.:-]+$",
-        description="the same key gives the same change, however often it is sent",
-    ),
-]
-Actor = Annotated[
-    str,
-    Header(alias="X-Homeport-Actor", max_length=64, pattern=r"^[A-Za-z0-9_.@-]+$", description="who asks"),
-]
-ENVIRONMENT = "/apps/{app}/environments/{environment}"
-BROKEN = (Kind.FAILED, Kind.UNAVAILABLE)
+from homeport.rollout.model import ChangeKind
+from homeport.rollout.rollouts import MAX_ARCHIVE, UNKNOWN_PROCESS
 
 
 def make(s: Services) -> FastAPI:
@@ -56,8 +43,8 @@ def make(s: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    problems.install(app)
-    for router in (_reading(s), _changing(s), _streaming(s)):
+    problems.install(app, lambda text: s.parts.masker().mask_text(text))
+    for router in (_reading(s), _changing(s), environments.router(s), _streaming(s)):
         app.include_router(router, prefix="/v1")
     return app
 
@@ -143,16 +130,6 @@ def _reading(s: Services) -> APIRouter:
         ]
 
     @router.get(
-        ENVIRONMENT + "/exec",
-        responses=problems.responses(Kind.NOT_FOUND, Kind.CONFLICT, *BROKEN),
-        summary="Where and with what an instance of the serving release runs",
-    )
-    def get_exec(
-        app: App, environment: Environment, process: Annotated[wire.Name | None, Query()] = None
-    ) -> wire.ExecOut:
-        return _exec(s, AppName(app), EnvironmentName(environment), process)
-
-    @router.get(
         "/changes/{change}", responses=problems.responses(Kind.NOT_FOUND, *BROKEN), summary="One change"
     )
     def get_change(change: ChangeParameter) -> wire.ChangeOut:
@@ -177,72 +154,9 @@ def _reading(s: Services) -> APIRouter:
     return router
 
 
-def _exec(s: Services, app: AppName, environment: EnvironmentName, process: str | None) -> wire.ExecOut:
-    state = s.parts.state
-    found = state.environment(app, environment)
-    if found.serving is None:
-        raise NOTHING_SERVES.error(
-            f"cannot run a command: nothing serves in {environment} of {app}", hint="homeport deploy"
-        )
-    spec = s.parts.spec(app, found.serving)
-    if process is not None:
-        name = require_process(spec, process)
-    else:
-        name = ProcessName("web") if spec.process("web") else spec.processes[0].name
-    instance = next(
-        (
-            i
-            for i in state.instances(app, environment)
-            if i.release == found.serving and i.process == name and i.retire_at is None
-        ),
-        None,
-    )
-    if instance is None:
-        raise NOTHING_SERVES.error(
-            f"cannot run a command: no instance of {name} is there", hint="homeport ps"
-        )
-    process_ = spec.process(name)
-    assert process_ is not None
-    directory = str(s.parts.release_directory(app, found.serving))
-    variables = state.change(instance.change).variables
-    sees = desired.instance_spec(instance, process_, spec, variables, directory)
-    environment_ = {k: v for k, v in sees.environment if k != "PORT"}
-    return wire.ExecOut(
-        directory=directory, environment=environment_, user=process_.user, release=found.serving
-    )
-
-
 def _changing(s: Services) -> APIRouter:
     router = APIRouter()
     rollouts = s.rollouts
-    refused = problems.responses(Kind.NOT_FOUND, Kind.CONFLICT, Kind.MISSING_PART, Kind.NO_SPACE, *BROKEN)
-
-    def once(
-        key: str | None,
-        kind: ChangeKind,
-        app: str,
-        environment: str,
-        asked: Callable[[Change], bool],
-        make: Callable[[ChangeId | None], Change],
-    ) -> wire.ChangeOut:
-        """The change that ``make`` makes, or the one that an earlier call with this key made."""
-        if key is None:
-            return s.change(make(None))
-
-        def made() -> Change | None:
-            return rollouts.made_by(key, kind, AppName(app), EnvironmentName(environment), asked)
-
-        before = made()
-        if before is not None:
-            return s.change(before)
-        try:
-            return s.change(make(id_for(key)))
-        except (HomeportError, IntegrityError):
-            # The same call came twice at once, and the other one was first.
-            meanwhile = made()
-            if meanwhile is None:
-                raise
-            return s.change(meanwhile)
 
     @router.post(
         "/archives",
@@ -259,7 +173,7 @@ def _changing(s: Services) -> APIRouter:
     async def post_archive(request: Request) -> wire.ArchiveReceived:
         return await _receive(s, request)
 
-    @router.post(ENVIRONMENT + "/deploys", status_code=202, responses=refused, summary="Deploy an archive")
+    @router.post(ENVIRONMENT + "/deploys", status_code=202, responses=REFUSED, summary="Deploy an archive")
     def post_deploy(
         app: App,
         environment: Environment,
@@ -268,6 +182,7 @@ def _changing(s: Services) -> APIRouter:
         actor: Actor = "api",
     ) -> wire.ChangeOut:
         return once(
+            s,
             key,
             ChangeKind.DEPLOY,
             app,
@@ -287,7 +202,7 @@ def _changing(s: Services) -> APIRouter:
         )
 
     @router.post(
-        ENVIRONMENT + "/rollbacks", status_code=202, responses=refused, summary="Go back to a release"
+        ENVIRONMENT + "/rollbacks", status_code=202, responses=REFUSED, summary="Go back to a release"
     )
     def post_rollback(
         app: App,
@@ -297,6 +212,7 @@ def _changing(s: Services) -> APIRouter:
         actor: Actor = "api",
     ) -> wire.ChangeOut:
         return once(
+            s,
             key,
             ChangeKind.ROLLBACK,
             app,
@@ -312,7 +228,7 @@ def _changing(s: Services) -> APIRouter:
             ),
         )
 
-    @router.post(ENVIRONMENT + "/scalings", status_code=202, responses=refused, summary="Run more or fewer")
+    @router.post(ENVIRONMENT + "/scalings", status_code=202, responses=REFUSED, summary="Run more or fewer")
     def post_scaling(
         app: App,
         environment: Environment,
@@ -321,6 +237,7 @@ def _changing(s: Services) -> APIRouter:
         actor: Actor = "api",
     ) -> wire.ChangeOut:
         return once(
+            s,
             key,
             ChangeKind.SCALE,
             app,
@@ -334,7 +251,7 @@ def _changing(s: Services) -> APIRouter:
         )
 
     @router.post(
-        ENVIRONMENT + "/restarts", status_code=202, responses=refused, summary="Replace every instance"
+        ENVIRONMENT + "/restarts", status_code=202, responses=REFUSED, summary="Replace every instance"
     )
     def post_restart(
         app: App,
@@ -344,6 +261,7 @@ def _changing(s: Services) -> APIRouter:
         actor: Actor = "api",
     ) -> wire.ChangeOut:
         return once(
+            s,
             key,
             ChangeKind.RESTART,
             app,
@@ -362,12 +280,12 @@ def _changing(s: Services) -> APIRouter:
         return s.change(rollouts.abort(ChangeId(change)))
 
     @router.patch(
-        ENVIRONMENT + "/variables", responses=refused, summary="Set and remove variables; restarts nothing"
+        ENVIRONMENT + "/variables", responses=REFUSED, summary="Set and remove variables; restarts nothing"
     )
     def patch_variables(
         app: App, environment: Environment, wanted: wire.VariablesRequest, actor: Actor = "api"
     ) -> wire.VariablesOut:
-        changed = rollouts.set_variables(
+        changed = s.settings.set_variables(
             AppName(app),
             EnvironmentName(environment),
             set_=wanted.set,
@@ -376,7 +294,7 @@ def _changing(s: Services) -> APIRouter:
         )
         return wire.VariablesOut(variables=dict(changed.variables))
 
-    @router.delete("/apps/{app}", responses=refused, summary="Take an app away, with all its releases")
+    @router.delete("/apps/{app}", responses=REFUSED, summary="Take an app away, with all its releases")
     def delete_app(
         app: App,
         confirm: Annotated[str, Query(max_length=100, description="the app's name, once more")],

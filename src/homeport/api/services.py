@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from homeport.api import wire
 from homeport.journal.model import Record
@@ -10,8 +11,11 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status
 from homeport.rollout.model import Change, Environment, Release, ReleaseState
+from homeport.rollout.oneoff import OneOffs
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
+from homeport.rollout.settings import Settings
+from homeport.runtime.jobs.service import Jobs
 from homeport.system.process import resident_bytes
 
 
@@ -29,6 +33,9 @@ class Finding:
 class Services:
     parts: Parts
     rollouts: Rollouts
+    settings: Settings
+    oneoffs: OneOffs
+    jobs: Jobs
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]
@@ -56,6 +63,9 @@ class Services:
         environments = self.parts.state.environments(release.app)
         started = {i.environment for i in self.parts.state.instances(release.app) if i.release == release.id}
         serving = [e.name for e in environments if e.serving == release.id]
+        well = self.parts.state.served_well(release.app, release.id)
+        change = self.parts.state.last_change_to(release.app, release.id) if well is None else None
+        verdict, reason = became(release, bool(serving), well, change)
         return wire.ReleaseOut(
             id=release.id,
             commit=release.commit,
@@ -67,6 +77,8 @@ class Services:
             created_at=release.created_at,
             serving=list(serving),
             warm=sorted(started - set(serving)),
+            verdict=verdict,
+            reason=reason,
         )
 
     def environments(self, app: AppName | None = None) -> list[wire.EnvironmentOut]:
@@ -86,7 +98,7 @@ class Services:
             serving = environment.serving
             view = status.view(
                 environment,
-                parts.spec(environment.app, serving) if serving else None,
+                parts.spec(environment.app, environment.name, serving) if serving else None,
                 parts.state.instances(environment.app, environment.name),
                 statuses,
                 servers,
@@ -121,6 +133,7 @@ class Services:
             rollback_target=self._rollback_target(environment),
             change=self.change(changes[-1]) if changes else None,
             edge_answers=view.edge_answers,
+            modes=[m.mode for m in self.settings.modes(environment.app, environment.name)],
         )
 
     def _url(self, route: str) -> str:
@@ -134,7 +147,14 @@ class Services:
         state = self.parts.state
         ready = {r.id for r in state.releases(environment.app) if r.state is ReleaseState.READY}
         history = state.deployments(environment.app, environment.name)
-        return next((r for r, _, well in history if well and r != environment.serving and r in ready), None)
+        return next(
+            (
+                d.release
+                for d in history
+                if d.well and d.release not in (environment.serving,) and d.release in ready
+            ),
+            None,
+        )
 
     def status(self) -> wire.StatusOut:
         parts = self.parts
@@ -154,6 +174,27 @@ class Services:
             supervisor="up" if _answers(parts.runtime.observe) else "down",
             apps=apps,
         )
+
+
+ReleaseVerdict = Literal["serves", "served", "in progress", "never served", "build failed"]
+
+
+def became(
+    release: Release, serves: bool, well: bool | None, change: Change | None
+) -> tuple[ReleaseVerdict, str | None]:
+    """What became of a release, and why.
+
+    ``well``: whether it served well when it was promoted last, None when it never was; ``change``: then the
+    last one that aimed at it.
+    """
+    if serves:
+        return "serves", None
+    if well is not None:
+        return "served", None if well else "a rollback left it"
+    if change is not None and not change.done:
+        return "in progress", None
+    reason = change.failure.sentence if change is not None and change.failure is not None else None
+    return "build failed" if release.state is ReleaseState.FAILED else "never served", reason
 
 
 def _answers(call: Callable[[], object]) -> bool:

@@ -71,6 +71,56 @@ class RestartRequest(Asked):
     pass
 
 
+class ConfigureRequest(Asked):
+    replace: bool = Field(False, description="take over from a change that runs")
+
+
+class PromoteRequest(Asked):
+    source: Name = Field(description="the environment whose release is shipped", examples=["staging"])
+    replace: bool = Field(False, description="take over from a change that runs")
+
+
+class SecretRequest(Asked):
+    value: Text = Field(description="sealed at once; no answer ever repeats it", examples=["sk_live_…"])
+
+
+class ModeRequest(Asked):
+    message: Annotated[str, StringConstraints(max_length=500)] = Field(
+        "", examples=["We move to a larger machine; back at 14:00 UTC."]
+    )
+    allow: list[Annotated[str, StringConstraints(max_length=64)]] = Field(
+        [], description="networks that are let through", examples=[["203.0.113.0/24"]], max_length=100
+    )
+    until: str | None = Field(
+        None,
+        description="when it ends by itself, UTC",
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$",
+        examples=["2026-11-21T14:00:00Z"],
+    )
+
+
+class CommandRequest(Asked):
+    command: list[Text] = Field(min_length=1, max_length=1000, examples=[["python", "-m", "shop.report"]])
+    process: Name | None = Field(
+        None, description="as an instance of this process; default: web, else the first"
+    )
+
+
+class CommandEnd(Asked):
+    status: int = Field(description="exit status, 128 and more for a signal", ge=0, le=255)
+
+
+class ImportRequest(Asked):
+    text: Annotated[str, StringConstraints(max_length=1_000_000)] = Field(
+        description="what a .env file holds", examples=["LOG_LEVEL=info\n"]
+    )
+
+
+class ImportedOut(Wire):
+    variables: list[str] = Field(description="names set as plain variables")
+    secrets: list[str] = Field(description="names sealed as secrets, because the app declares them so")
+
+
 class VariablesRequest(Asked):
     set: dict[Annotated[str, StringConstraints(max_length=128)], Text] = {}
     unset: list[Annotated[str, StringConstraints(max_length=128)]] = []
@@ -98,7 +148,7 @@ class ChangeResult(Wire):
 
 class ChangeOut(Wire):
     id: str = Field(examples=["c-1f2e3d4c5b"])
-    kind: Literal["deploy", "rollback", "scale", "restart", "heal"]
+    kind: Literal["deploy", "configure", "promote", "rollback", "scale", "restart", "heal"]
     app: str
     environment: str
     release: str
@@ -121,6 +171,10 @@ class ReleaseOut(Wire):
     created_at: datetime
     serving: list[str] = Field(description="environments that it serves")
     warm: list[str] = Field(description="environments where it is still started")
+    verdict: Literal["serves", "served", "in progress", "never served", "build failed"] = Field(
+        description="what became of it; its files may be gone all the same: see state"
+    )
+    reason: str | None = Field(None, description="why it never served, or serves no more")
 
 
 class InstanceOut(Wire):
@@ -162,6 +216,7 @@ class EnvironmentOut(Wire):
     rollback_target: str | None
     change: ChangeOut | None = Field(description="the change that runs, or else the last one")
     edge_answers: bool
+    modes: list[str] = Field([], description='"maintenance" and "read-only", when they are on')
 
 
 class AppOut(Wire):
@@ -228,3 +283,90 @@ class Destroyed(Wire):
     app: str
     instances: int
     releases: int
+
+
+Origin = Literal["app", "environment", "set by hand", "secret", "outside", "Homeport"]
+
+
+class SettingOut(Wire):
+    """A variable as an instance sees it."""
+
+    name: str
+    value: str | None = Field(description="null for a secret")
+    origin: Origin
+    version: int | None = Field(None, description="of a secret")
+    description: str = ""
+
+
+class ConfigOut(Wire):
+    release: str
+    deployed: list[SettingOut] = Field(description="with what serves now")
+    next: list[SettingOut] = Field(description="with what is set now: a deploy would bring it")
+
+
+class SecretOut(Wire):
+    """A secret, without its value."""
+
+    name: str
+    version: int
+    actor: str
+    created_at: datetime
+    source: str = Field("", description='"file:…" or "command:…" when it comes from outside')
+
+
+class RevealedOut(Wire):
+    name: str
+    value: str
+
+
+class RotatedOut(Wire):
+    secrets: int
+    documents: int = Field(description="instances whose sealed secrets on disk were sealed anew")
+
+
+class ModeOut(Wire):
+    mode: Literal["maintenance", "read-only"]
+    message: str
+    allow: list[str]
+    until: datetime | None
+    actor: str
+    since: datetime
+
+
+class CommandOut(Wire):
+    """How to run a one-off command: for the runner on the same machine, secrets sealed."""
+
+    run: str
+    release: str
+    runner: list[str] = Field(description="argv of the runner, but for the descriptor of the document")
+    document: dict[str, Any]
+
+
+class CronOut(Wire):
+    name: str
+    schedule: str
+    timezone: str
+    command: str
+    paused_by: str | None
+    next: datetime | None
+    last: "RunOut | None"
+
+
+class RunOut(Wire):
+    """A run of a scheduled command."""
+
+    id: str
+    name: str
+    due_at: datetime
+    cause: str
+    attempt: int
+    state: str
+    release: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    exit: str | None
+    seconds: float | None
+
+
+class RunStarted(Wire):
+    id: str

@@ -3,16 +3,99 @@
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from homeport.cli import begin, look, screen, settings, ship
+from homeport.api.client import Client
+from homeport.cli import begin, cancel, compare, cron, look, modes, screen, secrets, settings, ship
+from homeport.cli import run as oneoff
 from homeport.cli.context import Session, pass_session
 from homeport.kernel.errors import HomeportError, Kind, declare
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 NO_ROOM = declare("cli.disk_full", Kind.NO_SPACE, "The disk is full where a command had to write.")
 SYSTEM = declare("cli.system", Kind.FAILED, "The system refused what a command had to do.")
+
+
+Completed = Callable[[Client, Session], list[str]]
+
+
+class _Value(click.ParamType[str]):
+    """Text that the shell completes with names that the running Homeport knows."""
+
+    name = "text"
+
+    def __init__(self, known: Completed) -> None:
+        self._known = known
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        """Nothing where no Homeport answers at once: completing a line must neither wait nor complain."""
+        from click.shell_completion import CompletionItem
+
+        session = ctx.find_object(Session)
+        if session is None:
+            return []
+        try:
+            client = Client(session.data_dir, patience=0.0, timeout=COMPLETE_WITHIN)
+            known = self._known(client, session)
+        except (HomeportError, LookupError, TypeError, ValueError, OSError):
+            return []
+        given = ctx.params.get(param.name or "")
+        used = given if isinstance(given, tuple) else ()
+        return [CompletionItem(name) for name in known if name.startswith(incomplete) and name not in used]
+
+
+COMPLETE_WITHIN = 0.3
+"""Seconds that a completion waits for the control plane."""
+
+
+def _apps(client: Client, _: Session) -> list[str]:
+    return [a["name"] for a in client.get("/v1/status")["apps"]]
+
+
+def _environments(client: Client, session: Session) -> list[str]:
+    found = client.get(f"/v1/apps/{session.app}")["environments"]
+    return [e["name"] for e in found]
+
+
+def _releases(client: Client, session: Session) -> list[str]:
+    return [r["id"] for r in client.get(f"/v1/apps/{session.app}/releases")]
+
+
+def _targets(client: Client, session: Session) -> list[str]:
+    """Releases that a rollback can go to."""
+    found = client.get(f"/v1/apps/{session.app}/releases")
+    return [r["id"] for r in found if r["state"] == "ready" and session.environment not in r["serving"]]
+
+
+def _processes(client: Client, session: Session) -> list[str]:
+    return [p["name"] for p in client.get(session.path())["processes"]]
+
+
+def _counts(client: Client, session: Session) -> list[str]:
+    return [f"{p['name']}={p['wanted']}" for p in client.get(session.path())["processes"]]
+
+
+def _variables(client: Client, session: Session) -> list[str]:
+    return list(client.get(session.path("/variables"))["variables"])
+
+
+def _secrets(client: Client, session: Session) -> list[str]:
+    return [s["name"] for s in client.get(session.path("/secrets"))]
+
+
+def _jobs(client: Client, session: Session) -> list[str]:
+    return [c["name"] for c in client.get(session.path("/cron"))]
+
+
+def _running(client: Client, session: Session) -> list[str]:
+    change = client.get(session.path())["change"]
+    return [change["id"]] if change and not change["done"] else []
 
 
 def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -36,15 +119,17 @@ def _common_options() -> list[click.Option]:
         ),
         click.Option(
             ["--app"],
+            type=_Value(_apps),
             expose_value=False,
             callback=_set("app_option"),
             help="The app meant. Default: the one whose homeport.toml is here or above.",
         ),
         click.Option(
             ["--env"],
+            type=_Value(_environments),
             expose_value=False,
-            callback=_set("environment"),
-            help="The environment meant. Default: production.",
+            callback=_set("environment_option"),
+            help="The environment meant. Default: what homeport.toml names, else production.",
         ),
         click.Option(
             ["--json"], is_flag=True, expose_value=False, callback=_set("json"), help="Print data as JSON."
@@ -89,8 +174,27 @@ def up(session: Session, http: str | None, https: str | None, systemd: bool) -> 
 @pass_session
 def down(session: Session) -> None:
     """Stop Homeport here: the edge and every app with it. Nothing is removed."""
-    report = session.lifecycle.down(session.data_dir)
+    stops = _what_runs(session)
+    if stops and not session.json:
+        click.echo(
+            "stopping " + ", ".join(f"{s['instances']} of {s['app']} {s['environment']}" for s in stops)
+        )
+    report = session.lifecycle.down(session.data_dir) | {"stopped": stops}
     session.show(report, lambda r: click.echo(f"{click.style('✓', fg=screen.GOOD)} {r['message']}"))
+
+
+def _what_runs(session: Session) -> list[dict[str, Any]]:
+    """How many instances of which apps run; [] when the control plane does not tell."""
+    try:
+        found = Client(session.data_dir, patience=0.0, timeout=5.0).get("/v1/status")
+    except HomeportError:
+        return []
+    return [
+        {"app": e["app"], "environment": e["name"], "instances": len(e["instances"])}
+        for a in found["apps"]
+        for e in a["environments"]
+        if e["instances"]
+    ]
 
 
 @cli.command()
@@ -108,13 +212,22 @@ for command in (
     begin.init,
     ship.deploy,
     ship.rollback,
+    cancel.cancel,
     look.releases,
     look.status,
     look.ps,
     look.logs,
     ship.scale,
+    ship.promote,
     settings.env,
-    settings.exec_,
+    settings.config,
+    secrets.secrets,
+    compare.diff,
+    modes.maintenance,
+    modes.read_only,
+    cron.cron,
+    oneoff.run,
+    oneoff.exec_,
     ship.restart,
     look.events,
     look.apps,
@@ -122,6 +235,49 @@ for command in (
     look.doctor,
 ):
     cli.add_command(command)
+
+
+COMPLETED: dict[tuple[str, str], Completed] = {
+    ("rollback", "release"): _targets,
+    ("cancel", "change"): _running,
+    ("scale", "counts"): _counts,
+    ("destroy", "target"): _apps,
+    ("destroy", "confirmed"): _apps,
+    ("logs", "process"): _processes,
+    ("logs", "build"): _releases,
+    ("exec", "process"): _processes,
+    ("run", "process"): _processes,
+    ("promote", "source"): _environments,
+    ("promote", "target"): _environments,
+    ("env unset", "names"): _variables,
+    ("secrets set", "name"): _secrets,
+    ("secrets reveal", "name"): _secrets,
+    ("secrets unset", "name"): _secrets,
+    ("config show", "process"): _processes,
+    ("config diff", "first"): _environments,
+    ("config diff", "second"): _environments,
+    ("config diff", "process"): _processes,
+    ("diff", "before"): _releases,
+    ("diff", "after"): _releases,
+    ("cron run", "job"): _jobs,
+    ("cron history", "job"): _jobs,
+    ("cron pause", "job"): _jobs,
+    ("cron resume", "job"): _jobs,
+}
+"""What completes which parameter, by command and name."""
+
+
+def _complete(path: str, command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            _complete(f"{path} {name}".strip(), child)
+    for parameter in command.params:
+        known = COMPLETED.get((path, parameter.name or ""))
+        if known is not None:
+            parameter.type = _Value(known)
+
+
+_complete("", cli)
 
 
 def _extend(command: click.Command) -> None:

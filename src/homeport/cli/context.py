@@ -13,6 +13,7 @@ from homeport.api.client import Client
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import is_name
+from homeport.spec.model import PRODUCTION
 from homeport.spec.parse import parse
 
 NO_APP = declare("cli.no_app", Kind.INVALID, "A command cannot tell which app is meant.")
@@ -47,7 +48,7 @@ class Session:
     """``homeport.main.lifecycle``'s functions, handed down: the CLI does not reach up for them."""
     json: bool = False
     app_option: str | None = None
-    environment: str = "production"
+    environment_option: str | None = None
     _client: Client | None = field(default=None, repr=False)
 
     @property
@@ -86,9 +87,23 @@ class Session:
                 raise
             return found[1]
 
+    @property
+    def environment(self) -> str:
+        """The environment meant: ``--env``, else the one that the app's homeport.toml names as its default."""
+        if self.environment_option is not None:
+            return name("environment", self.environment_option)
+        project = self.project() if self.app_option is None else None
+        if project is None:
+            return PRODUCTION
+        try:
+            text = (project / SPEC).read_text("utf-8", "replace")
+            return parse(text, path=str(project / SPEC)).default_environment
+        except HomeportError:
+            return PRODUCTION
+
     def path(self, rest: str = "") -> str:
         """The API path of the app's environment."""
-        return f"/v1/apps/{self.app}/environments/{name('environment', self.environment)}{rest}"
+        return f"/v1/apps/{self.app}/environments/{self.environment}{rest}"
 
     def show(self, data: Any, people: Callable[[Any], None]) -> None:
         """Print data: as one JSON document with ``--json``, else for people."""

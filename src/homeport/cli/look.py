@@ -9,9 +9,12 @@ import click
 
 from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
-from homeport.cli.progress import Interrupted, short
+from homeport.cli.progress import Interrupted, as_release, short
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.units import format_duration, format_size, parse_duration
+
+NARROW = 80
+"""Columns of a terminal below which what is said of an instance stands below it."""
 
 BAD_SINCE = declare("cli.bad_since", Kind.INVALID, "A --since is neither a duration nor a time.")
 
@@ -96,7 +99,11 @@ def _instances(session: Session, e: dict[str, Any]) -> None:
             ]
         )
     head = ["INSTANCE", "STATE", "HEALTH", "TRAFFIC", "REQUESTS", "PORT", "PID", "MEMORY", "SINCE", ""]
-    screen.columns(head, rows)
+    room = screen.width()
+    notes: list[str] = []
+    if room is not None and room < NARROW:
+        head, notes, rows = head[:-1], [row[-1] for row in rows], [row[:-1] for row in rows]
+    screen.columns(head, rows, drop=("PID", "PORT", "MEMORY", "REQUESTS", "SINCE", "HEALTH"), under=notes)
     if not rows:
         click.echo("no instances")
 
@@ -114,8 +121,8 @@ def _releases(session: Session, found: list[dict[str, Any]]) -> None:
         [
             screen.bold(r["id"]) if r["serving"] else r["id"],
             screen.word(r["state"]),
+            _became(r),
             r["commit"][:10] + ("+" if r["dirty"] else ""),
-            ", ".join([f"serves {e}" for e in r["serving"]] + [f"warm in {e}" for e in r["warm"]]),
             format_size(r["size"]) if r["size"] else "",
             format_duration(r["build_seconds"]) if r["build_seconds"] is not None else "",
             screen.ago(r["created_at"], now),
@@ -123,7 +130,20 @@ def _releases(session: Session, found: list[dict[str, Any]]) -> None:
         ]
         for r in found
     ]
-    screen.columns(["RELEASE", "STATE", "COMMIT", "WHERE", "SIZE", "BUILD", "MADE", "SUBJECT"], rows)
+    screen.columns(
+        ["RELEASE", "FILES", "VERDICT", "COMMIT", "SIZE", "BUILD", "MADE", "SUBJECT"],
+        rows,
+        shorten={"SUBJECT": 10},
+        drop=("SIZE", "BUILD", "FILES", "COMMIT", "MADE", "SUBJECT"),
+        under=[screen.printable(r["reason"] or "") for r in found],
+    )
+    if not rows:
+        click.echo("no releases yet: homeport deploy makes the first")
+
+
+def _became(r: dict[str, Any]) -> str:
+    where = [f"{screen.word('serves')} {e}" for e in r["serving"]] or [screen.word(r["verdict"])]
+    return ", ".join([*where, *(f"warm in {e}" for e in r["warm"])])
 
 
 @click.command()
@@ -137,7 +157,9 @@ def apps(session: Session) -> None:
             for a in found
             for e in a["environments"]
         ]
-        screen.columns(["APP", "ENVIRONMENT", "HEALTH", "SERVES", "URL"], rows)
+        screen.columns(
+            ["APP", "ENVIRONMENT", "HEALTH", "SERVES", "URL"], rows, shorten={"URL": 20}, drop=["URL"]
+        )
         if not rows:
             click.echo("no apps yet")
 
@@ -156,7 +178,7 @@ def logs(
 ) -> None:
     """What the app's instances print, those that are gone included."""
     if build is not None:
-        text = session.client.text(f"/v1/apps/{session.app}/releases/{build}/log")
+        text = session.client.text(f"/v1/apps/{session.app}/releases/{as_release(build)}/log")
         for line in text.splitlines():
             click.echo(screen.printable(line))
         return
@@ -167,12 +189,22 @@ def logs(
     for line in found:
         _line(session, line)
     if not follow:
+        if not found and not session.json:
+            _no_lines(session, since)
         return
     try:
         for _, line in session.client.stream(f"{path}/stream", process=process):
             _line(session, line)
     except KeyboardInterrupt:
         raise Interrupted from None
+
+
+def _no_lines(session: Session, since: str | None) -> None:
+    what = f"no lines since {since}" if since else "no lines yet"
+    screen.note(
+        f"{what}: here comes what the app itself prints to stdout and stderr. Requests are logged by the "
+        f"edge, in {session.data_dir / 'edge' / 'access.log'}"
+    )
 
 
 def _line(session: Session, line: dict[str, str]) -> None:
@@ -231,19 +263,41 @@ def _event(session: Session, e: dict[str, Any]) -> None:
         click.echo(json.dumps(e))
         return
     where = "/".join(x for x in (e["app"], e["environment"]) if x)
-    figures = "  ".join(
-        f"{k}={screen.printable(_short_value(v))}"
-        for k, v in e["data"].items()
-        if v not in (None, [], {}, "")
-    )
     at = datetime.fromisoformat(e["at"]).astimezone().strftime("%m-%d %H:%M:%S")
-    click.echo(
-        f"{screen.dim(at)} {screen.bold(e['kind'])} {where} {screen.dim('by ' + e['actor'])}  {figures}"
-    )
+    head = f"{screen.dim(at)} {screen.bold(e['kind'])} {where} {screen.dim('by ' + e['actor'])}"
+    figures = [
+        f"{name}={screen.printable(text)}" for name, text in map(_figure, e["data"].items()) if text != ""
+    ]
+    room = screen.width()
+    line = "  ".join([head, *figures])
+    if room is None or len(click.unstyle(line)) <= room:
+        click.echo(line)
+        return
+    click.echo(head)
+    for line in screen.wrapped("  ".join(figures), 6):
+        click.echo(line)
 
 
-def _short_value(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+def _figure(item: tuple[str, Any]) -> tuple[str, str]:
+    """A figure of an event, short: instances without the app and environment that stand before them."""
+    name, value = item
+    if value in (None, "", [], {}):
+        return name, ""
+    match name, value:
+        case "lines", [*_, last]:
+            return "last line", _short_text(str(last))
+        case "instance", str():
+            return name, short(value) or value
+        case "weights", dict():
+            return name, ",".join(f"{short(i) or i}:{weight}" for i, weight in value.items())
+        case "seconds", float():
+            return name, f"{value:.3g}"
+        case "reason" | "answer" | "problem", str():
+            return name, value
+    return name, _short_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def _short_text(text: str) -> str:
     return text if len(text) <= 120 else text[:117] + "…"
 
 

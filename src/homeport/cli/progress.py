@@ -1,6 +1,7 @@
 """A change as it happens, and its end: the verdict decides the exit status."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,8 +10,6 @@ from homeport.cli import screen
 from homeport.cli.context import Session
 from homeport.kernel.errors import EXIT_INTERRUPTED, Kind
 from homeport.kernel.units import format_duration, format_size
-
-QUIET_KINDS = {"change.started", "change.finished", "change.failed", "instance.started", "release.promoted"}
 
 
 class Interrupted(click.exceptions.Exit):
@@ -24,34 +23,55 @@ def follow(session: Session, change: dict[str, Any], *, quiet: bool = False) -> 
     Ctrl-C leaves the change running and says so.
     """
     printer = _Printer(show=not (session.json or quiet))
+    final = await_end(session, change, printer.tell, printer.close)
+    if session.json:
+        click.echo(json.dumps(final, indent=2))
+    else:
+        _verdict(session, final, printer)
+    if final["result"]["verdict"] != "promoted":
+        raise click.exceptions.Exit(Kind.ROLLED_BACK.exit_status)
+
+
+def await_end(
+    session: Session,
+    change: dict[str, Any],
+    tell: Callable[[str, dict[str, Any]], None],
+    close: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """The change as it ended; ``tell`` gets all that its stream tells. Ctrl-C leaves it running."""
     final = change
     try:
         for kind, data in session.client.stream(f"/v1/changes/{change['id']}/stream"):
             if kind == "done":
                 final = data
                 break
-            printer.tell(kind, data)
+            tell(kind, data)
     except KeyboardInterrupt:
-        printer.close()
+        close()
+        where = flags(session, change)
         screen.note(
-            f"{change['kind']} {change['id']} goes on without this terminal; homeport events -f shows it, "
-            "homeport deploy --replace takes over"
+            f"{change['kind']} {change['id']} goes on without this terminal; homeport events -f{where} shows "
+            f"it, homeport cancel{where} takes it back"
         )
         raise Interrupted from None
-    printer.close()
-    if session.json:
-        click.echo(json.dumps(final, indent=2))
-    else:
-        _verdict(session, final)
-    if final["result"]["verdict"] != "promoted":
-        raise click.exceptions.Exit(_exit_status(final))
+    close()
+    return final
 
 
-def _exit_status(change: dict[str, Any]) -> int:
-    return Kind.ROLLED_BACK.exit_status
+def flags(session: Session, change: dict[str, Any]) -> str:
+    """The options that a command needs to mean the environment of ``change``, from where the user is."""
+    app = f" --app {change['app']}" if session.app_option is not None else ""
+    named = session.environment_option is not None or change["environment"] != session.environment
+    return app + (f" --env {change['environment']}" if named else "")
 
 
-def _verdict(session: Session, change: dict[str, Any]) -> None:
+def as_release(text: str) -> str:
+    """``r3`` for "3", "R3" and "r3"; other text as it is."""
+    number = text[1:] if text[:1] in ("r", "R") else text
+    return f"r{number}" if number.isascii() and number.isdigit() else text
+
+
+def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> None:
     result = change["result"]
     after = format_duration(result["seconds"])
     if result["verdict"] == "promoted":
@@ -62,13 +82,18 @@ def _verdict(session: Session, change: dict[str, Any]) -> None:
         click.echo(
             f"{mark} {screen.bold(serving)} serves {change['environment']} after {after}  {urls}".rstrip()
         )
+        before = printer.before
+        if change["kind"] == "rollback" and before not in (None, change["release"]):
+            forward = f"homeport rollback {before}{flags(session, change)}"
+            click.echo(screen.dim(f"  {forward} goes forward to {before} again"))
         return
     failure = change["failure"] or {
         "sentence": "cannot go on: no reason was recorded",
         "hint": "",
         "lines": [],
     }
-    for line in failure["lines"]:
+    # A build's last lines are those that were shown as it ran.
+    for line in [] if printer.showed_build else failure["lines"]:
         click.echo(f"  {screen.dim('│')} {screen.printable(line)}", err=True)
     click.echo(
         f"{click.style('error:', fg=screen.BAD, bold=True)} {screen.printable(failure['sentence'])}", err=True
@@ -80,26 +105,38 @@ def _verdict(session: Session, change: dict[str, Any]) -> None:
     else:
         click.echo(f"       nothing serves {change['environment']} yet ({after})", err=True)
     if failure["hint"]:
-        click.echo(f"{click.style('hint:', fg='cyan')} {failure['hint']}", err=True)
+        click.echo(f"{click.style('hint:', fg='cyan')} {screen.printable(failure['hint'])}", err=True)
 
 
 class _Printer:
-    """One line a step; build output indented below it."""
+    """One line a step; build output indented below it. The reason of a failure is left to the verdict."""
 
     def __init__(self, *, show: bool) -> None:
         self._show = show
         self._partial = ""
+        self._output = False
+        self.showed_build = False
+        """Whether the build failed, and all that it printed was shown."""
+        self.before: str | None = None
+        """The release that served when the change began."""
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "change.started":
+            self.before = data["data"]["before"]
         if not self._show:
             return
         if kind == "output":
+            self._output = True
             text = self._partial + data["text"]
             *lines, self._partial = text.split("\n")
             for line in lines:
                 click.echo(f"  {screen.dim('│')} {screen.printable(line.rstrip(chr(13)))}")
             return
         self.close()
+        if kind == "build.failed":
+            self.showed_build = self._output
+        if kind == "change.failed" and self.showed_build:
+            return
         line = _sentence(kind, data["data"])
         if line is not None:
             click.echo(line)
@@ -111,7 +148,7 @@ class _Printer:
 
 
 def _sentence(kind: str, data: dict[str, Any]) -> str | None:
-    good = click.style("✓", fg=screen.GOOD)
+    good, bad = click.style("✓", fg=screen.GOOD), click.style("✗", fg=screen.BAD)
     match kind:
         case "change.started":
             before = f", {data['before']} serves" if data["before"] else ""
@@ -125,10 +162,13 @@ def _sentence(kind: str, data: dict[str, Any]) -> str | None:
             took, size = format_duration(data["seconds"]), format_size(data["size"])
             return f"  {good} built    {data['release']} in {took}, {size}"
         case "build.failed":
-            return f"  {click.style('✗', fg=screen.BAD)} build    {data['release']}: {data['reason']}"
+            return f"  {bad} build    {data['release']} failed"
         case "instance.started":
             port = f" on port {data['port']}" if data["port"] else ""
             return screen.dim(f"    started  {short(data['instance'])}{port}")
+        case "instance.waiting":
+            most = f"{data['at_most']:g} s" if data["at_most"] < 120 else format_duration(data["at_most"])
+            return f"    waiting  for {short(data['instance'])}: {screen.printable(data['answer'])} ({most} at most)"
         case "instance.ready":
             return f"  {good} ready    {short(data['instance'])} in {format_duration(data['seconds'])}"
         case "traffic.shifted":
@@ -138,7 +178,7 @@ def _sentence(kind: str, data: dict[str, Any]) -> str | None:
         case "instance.stopped":
             return screen.dim(f"    stopped  {short(data['instance'])}")
         case "change.failed":
-            return f"  {click.style('✗', fg=screen.BAD)} {screen.printable(data['reason'])}"
+            return f"  {bad} failed   what was started is taken back"
     return None
 
 

@@ -1,7 +1,9 @@
 """Printing for people: columns, times, colours that vanish where there is no terminal."""
 
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -25,6 +27,10 @@ COLOURS = {
     "building": CAREFUL,
     "failed": BAD,
     "pruned": DIM,
+    "serves": GOOD,
+    "in progress": CAREFUL,
+    "never served": BAD,
+    "build failed": BAD,
 }
 
 
@@ -41,17 +47,90 @@ def bold(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Left-aligned columns; styled cells are measured without their style. Nothing for no rows."""
+def width() -> int | None:
+    """Columns of the terminal; None where the output goes elsewhere and nothing need fit."""
+    return shutil.get_terminal_size().columns if is_terminal() else None
+
+
+def columns(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    shorten: Mapping[str, int] | None = None,
+    drop: Sequence[str] = (),
+    under: Sequence[str] = (),
+) -> None:
+    """Left-aligned columns that fit the terminal; styled cells are measured without their style.
+
+    Where they do not fit, those named in ``shorten`` lose their ends, down to so many characters; then
+    those named in ``drop`` are left out, the first one first. All others stay whole. ``under`` has a text
+    for each row, or "", that is printed below it, whole. Nothing for no rows.
+    """
     if not rows:
         return
-    table = [[dim(h) for h in head], *rows]
-    widths = [max(len(click.unstyle(row[i])) for row in table) for i in range(len(head))]
-    for row in table:
-        cells = [
-            cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
+    room = width()
+    table = [[dim(h) if h else "" for h in head], *rows]
+    least = [(shorten or {}).get(h) for h in head]
+    keep = [i for i in range(len(head)) if any(click.unstyle(row[i]) for row in rows)]
+    widths = _widths(table, keep, least, room)
+    for name in drop:
+        if room is None or _total(widths) <= room:
+            break
+        keep = [i for i in keep if head[i] != name]
+        widths = _widths(table, keep, least, room)
+    indent = min(widths[keep[0]] + len(GAP), 8) if keep else 0
+    for row, below in zip(table, ("", *under) if under else [""] * len(table), strict=True):
+        cells = [_cut(row[i], widths[i]) for i in keep]
+        click.echo(
+            GAP.join(
+                cell + " " * (widths[i] - len(click.unstyle(cell)))
+                for i, cell in zip(keep, cells, strict=True)
+            ).rstrip()
+        )
+        for line in wrapped(click.unstyle(below), indent):
+            click.echo(dim(line))
+
+
+GAP = "  "
+
+
+def _widths(
+    table: Sequence[Sequence[str]], keep: Sequence[int], least: Sequence[int | None], room: int | None
+) -> dict[int, int]:
+    """The width of each column kept, the shortened ones as wide as there is room for."""
+    widths = {i: max(len(click.unstyle(row[i])) for row in table) for i in keep}
+    for i in reversed(keep):
+        minimum = least[i]
+        over = _total(widths) - room if room is not None else 0
+        if minimum is not None and over > 0:
+            widths[i] = max(min(minimum, widths[i]), widths[i] - over)
+    return widths
+
+
+def _total(widths: Mapping[int, int]) -> int:
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
+
+
+def _cut(cell: str, width: int) -> str:
+    """A cell without its end, where it is wider; that costs it its style."""
+    plain = click.unstyle(cell)
+    return cell if len(plain) <= width else f"{plain[: width - 1].rstrip()}…"
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """Lines of ``text``, each indented, broken between words where the terminal ends."""
+    room = width()
+    prefix = " " * indent
+    if room is None or len(text) + indent <= room:
+        return [prefix + text] if text else []
+    return textwrap.wrap(
+        text,
+        max(room, indent + 20),
+        initial_indent=prefix,
+        subsequent_indent=prefix,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def error(problem: HomeportError) -> None:
@@ -82,6 +161,11 @@ def ago(text: str | None, now: datetime) -> str:
 def clock_time(text: str) -> str:
     """The local time of day, with milliseconds, of an ISO 8601 time."""
     return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def local_time(text: str) -> str:
+    """An ISO 8601 time by the local clock, to the second."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def is_terminal() -> bool:

@@ -1,20 +1,20 @@
-"""Commands for an environment's variables, and for running a command with them."""
+"""Commands for an environment's variables and configuration."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from homeport.cli import screen
-from homeport.cli.context import Session, pass_session
+from homeport.cli.context import Session, name, pass_session
 from homeport.kernel.errors import Kind, declare
-from homeport.system import process
 
 BAD_ASSIGNMENT = declare(
     "cli.bad_assignment", Kind.INVALID, "An argument of homeport env set is not NAME=VALUE."
 )
-NO_COMMAND = declare(
-    "cli.command_not_found", Kind.NOT_FOUND, "The command given to homeport exec cannot be run."
-)
+NO_FILE = declare("cli.no_file", Kind.NOT_FOUND, "A file that a command was to read is not there.")
+NEXT = "kept; homeport deploy --config-only gives it to the instances"
 
 
 @click.group()
@@ -28,10 +28,10 @@ def list_(session: Session) -> None:
     """Print them, as NAME=VALUE."""
 
     def show(found: dict[str, Any]) -> None:
-        for name, value in found["variables"].items():
-            click.echo(f"{name}={screen.printable(value) if screen.is_terminal() else value}")
+        for variable, value in found["variables"].items():
+            click.echo(f"{variable}={screen.printable(value) if screen.is_terminal() else value}")
         if not found["variables"]:
-            click.echo("no variables are set by hand", err=True)
+            click.echo("no variables are set by hand; homeport config show prints all", err=True)
 
     session.show(session.client.get(session.path("/variables")), show)
 
@@ -40,9 +40,9 @@ def list_(session: Session) -> None:
 @click.argument("assignments", nargs=-1, required=True, metavar="NAME=VALUE...")
 @pass_session
 def set_(session: Session, assignments: tuple[str, ...]) -> None:
-    """Set variables. They reach instances that start from now on: deploy or restart.
+    """Set variables, for the next deploy; nothing is restarted.
 
-    Not for secrets: arguments can be read by every user of this machine.
+    Not for secrets: arguments can be read by every user of this machine. See homeport secrets set.
     """
     variables = {}
     for assignment in assignments:
@@ -63,37 +63,122 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 
 def _change(session: Session, wanted: dict[str, Any]) -> None:
     found = session.client.send("PATCH", session.path("/variables"), wanted)
-    session.show(
-        found, lambda _: click.echo("kept; homeport restart, or the next deploy, gives it to the instances")
-    )
+    session.show(found, lambda _: click.echo(NEXT))
 
 
-@click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.option("--process", help="As an instance of this process sees it. Default: web, else the first one.")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@env.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @pass_session
-def exec_(session: Session, process: str | None, command: tuple[str, ...]) -> None:
-    """Run COMMAND in the serving release's directory, with an instance's variables and user.
+def import_(session: Session, file: Path) -> None:
+    """Set what a .env FILE holds ("-" reads stdin). What the app declares as a secret becomes one."""
+    if str(file) == "-":
+        text = sys.stdin.read()
+    else:
+        try:
+            text = (session.directory / file).read_text("utf-8")
+        except UnicodeDecodeError:
+            raise BAD_ASSIGNMENT.error(f"cannot read {file}: it is not UTF-8 text") from None
+        except OSError as e:
+            raise NO_FILE.error(f"cannot read {file}: {e.strerror}") from e
+    found = session.client.send("POST", session.path("/variables/import"), {"text": text})
 
-    Its exit status is this command's.
-    """
-    _exec(session, process, command)
+    def show(done: dict[str, Any]) -> None:
+        click.echo(f"{len(done['variables'])} variable(s): {', '.join(done['variables']) or '-'}")
+        click.echo(f"{len(done['secrets'])} secret(s): {', '.join(done['secrets']) or '-'}")
+        click.echo(NEXT)
+
+    session.show(found, show)
 
 
-def _exec(session: Session, process_name: str | None, command: tuple[str, ...]) -> None:
-    sees = session.client.get(session.path("/exec"), process=process_name)
-    inherited = {k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "HOME", "COLUMNS")}
-    # As an instance has it, not the caller's: that may begin with Homeport's own environment.
-    inherited["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    try:
-        process.replace(
-            command,
-            cwd=sees["directory"],
-            env=inherited | sees["environment"],
-            user=sees["user"],
+@env.command("export")
+@pass_session
+def export(session: Session) -> None:
+    """Print the variables set by hand as a .env file. Secrets are named, never printed."""
+    click.echo(session.client.text(session.path("/variables/export")), nl=False)
+
+
+@click.group()
+def config() -> None:
+    """What instances see: every variable and where it comes from."""
+
+
+@config.command("show")
+@click.option("--process", help="As an instance of this process sees it. Default: web, else the first one.")
+@pass_session
+def show_(session: Session, process: str | None) -> None:
+    """Print every variable of an instance with its origin. Secrets are masked."""
+    found = session.client.get(session.path("/config"), process=process)
+
+    def show(data: dict[str, Any]) -> None:
+        screen.columns(
+            ("VARIABLE", "VALUE", "FROM"),
+            [(s["name"], _value(s), _origin(s)) for s in data["deployed"]],
         )
-    except OSError as e:
-        raise NO_COMMAND.error(
-            f"cannot run {command[0]}: {e.strerror}",
-            hint=f"it is looked for in {sees['directory']} and on PATH",
-        ) from e
+        waiting = _changes(data["deployed"], data["next"])
+        if waiting:
+            click.echo()
+            screen.note(f"set, but not deployed yet: {', '.join(waiting)}; homeport deploy --config-only")
+
+    session.show(found, show)
+
+
+def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
+    left = {s["name"]: (s["value"], s["version"]) for s in before if s["origin"] != "Homeport"}
+    right = {s["name"]: (s["value"], s["version"]) for s in after if s["origin"] != "Homeport"}
+    return sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
+
+
+@config.command("diff")
+@click.argument("first", metavar="ENVIRONMENT")
+@click.argument("second", metavar="ENVIRONMENT")
+@click.option("--process", help="As an instance of this process sees it. Default: web, else the first one.")
+@pass_session
+def diff(session: Session, first: str, second: str, process: str | None) -> None:
+    """Print the variables that differ between two environments. Exit status 1 when some do."""
+    found = []
+    for environment in (first, second):
+        path = f"/v1/apps/{session.app}/environments/{name('environment', environment)}/config"
+        found.append(session.client.get(path, process=process)["deployed"])
+    differences = compare(*found, ignore=("HOMEPORT_",))
+    session.show(differences, lambda rows: print_differences(rows, first, second))
+    if differences:
+        raise click.exceptions.Exit(1)
+
+
+def compare(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], *, ignore: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
+    """Settings that are not the same. Two secrets of different environments count as different."""
+    left = {s["name"]: s for s in before if not s["name"].startswith(ignore or ("\0",))}
+    right = {s["name"]: s for s in after if not s["name"].startswith(ignore or ("\0",))}
+    rows = []
+    for key in sorted(left.keys() | right.keys()):
+        a, b = left.get(key), right.get(key)
+        same = a is not None and b is not None and (a["value"], a["version"]) == (b["value"], b["version"])
+        if not same or (a is not None and a["version"] is not None and bool(ignore)):
+            rows.append({"name": key, "before": a, "after": b})
+    return rows
+
+
+def print_differences(rows: list[dict[str, Any]], first: str, second: str) -> None:
+    screen.columns(
+        ("VARIABLE", first.upper(), second.upper()),
+        [(r["name"], _cell(r["before"]), _cell(r["after"])) for r in rows],
+    )
+    if not rows:
+        click.echo("the same")
+
+
+def _cell(setting: dict[str, Any] | None) -> str:
+    return screen.dim("-") if setting is None else _value(setting)
+
+
+def _value(setting: dict[str, Any]) -> str:
+    if setting["version"] is not None:
+        return screen.dim(f"•••••• (version {setting['version']})")
+    return screen.printable(setting["value"] or "")
+
+
+def _origin(setting: dict[str, Any]) -> str:
+    origin: str = setting["origin"]
+    return f"given by {origin}" if origin == "Homeport" else origin

@@ -19,14 +19,27 @@ BAD_RELEASE = declare("cli.bad_release", Kind.INVALID, "What was given as a rele
 @click.option(
     "--dirty", is_flag=True, help="Ship the working tree as it lies there, uncommitted changes too."
 )
+@click.option(
+    "--config-only",
+    is_flag=True,
+    help="Ship no files: give what serves the variables and secrets as they are now.",
+)
 @click.option("--replace", is_flag=True, help="Take over from a change that runs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
 @pass_session
-def deploy(session: Session, commit: str | None, dirty: bool, replace: bool, quiet: bool) -> None:
+def deploy(
+    session: Session, commit: str | None, dirty: bool, config_only: bool, replace: bool, quiet: bool
+) -> None:
     """Ship COMMIT (the current one by default) and wait for the verdict.
 
     Exit status 0: the release serves. 7: it was not kept, what served before serves on.
     """
+    if config_only:
+        if commit is not None or dirty:
+            raise click.UsageError("--config-only ships no files: it goes with no COMMIT and no --dirty")
+        change = session.client.send("POST", session.path("/configurations"), {"replace": replace})
+        progress.follow(session, change, quiet=quiet)
+        return
     project = session.project()
     if project is None:
         raise NO_SPEC_HERE.error(
@@ -35,7 +48,6 @@ def deploy(session: Session, commit: str | None, dirty: bool, replace: bool, qui
         )
     if dirty and commit is not None:
         raise click.UsageError("--dirty ships the working tree: it goes with no COMMIT")
-    name("environment", session.environment)
     app = session.app
     what = source.read(project, commit, dirty=dirty)
     if what.changed and not dirty and commit is None and not quiet:
@@ -68,12 +80,36 @@ def _upload(session: Session, tar: IO[bytes]) -> str:
 @pass_session
 def rollback(session: Session, release: str | None, replace: bool, quiet: bool) -> None:
     """Go back to RELEASE, such as r3; without it to the one that last served well."""
-    if release is not None and not is_release(release):
+    wanted = {"release": release_name(release) if release else None, "replace": replace}
+    change = session.client.send("POST", session.path("/rollbacks"), wanted)
+    progress.follow(session, change, quiet=quiet)
+
+
+def release_name(text: str) -> str:
+    """``r3`` of "r3" or "3". Raises ``cli.bad_release``."""
+    found = f"r{text}" if text.isascii() and text.isdigit() else text
+    if not is_release(found):
         raise BAD_RELEASE.error(
-            f"cannot read {release!r} as a release",
+            f"cannot read {text!r} as a release",
             hint="a release is r and its number, such as r3; homeport releases lists them",
         )
-    change = session.client.send("POST", session.path("/rollbacks"), {"release": release, "replace": replace})
+    return found
+
+
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--replace", is_flag=True, help="Take over from a change that runs.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
+@pass_session
+def promote(session: Session, source: str, target: str, replace: bool, quiet: bool) -> None:
+    """Ship the release that environment FROM serves to environment TO, such as: promote staging production
+
+    The same build with TO's own configuration: nothing is built.
+    """
+    name("environment", source)
+    session.environment_option = name("environment", target)
+    change = session.client.send("POST", session.path("/promotions"), {"source": source, "replace": replace})
     progress.follow(session, change, quiet=quiet)
 
 
@@ -96,7 +132,7 @@ def scale(session: Session, counts: tuple[str, ...]) -> None:
 @click.command()
 @pass_session
 def restart(session: Session) -> None:
-    """Replace every instance by a new one of the same release, without a dropped request."""
+    """Replace every instance by a new one of the same release and configuration, without a dropped request."""
     progress.follow(session, session.client.send("POST", session.path("/restarts"), {}))
 
 

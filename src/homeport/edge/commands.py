@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from homeport.edge import pages
+from homeport.edge import modes, pages
 from homeport.edge.model import EdgeState, Route, Server, Service
 from homeport.kernel.ids import ServiceName
 
@@ -48,6 +48,27 @@ class Layout:
         return self.directory / "pages.map"
 
     @property
+    def modes(self) -> Path:
+        """Map: service → its mode; this and the next three are told of in :mod:`homeport.edge.modes`."""
+        return self.directory / "modes.map"
+
+    @property
+    def mode_texts(self) -> Path:
+        return self.directory / "mode-texts.map"
+
+    @property
+    def mode_exempt(self) -> Path:
+        return self.directory / "mode-exempt.map"
+
+    @property
+    def mode_networks(self) -> Path:
+        return self.directory / "mode-networks.map"
+
+    @property
+    def own_page_program(self) -> Path:
+        return self.directory / "own-page.lua"
+
+    @property
     def admin_socket(self) -> Path:
         return self.directory / "admin.sock"
 
@@ -75,8 +96,13 @@ class Layout:
         return self.directory / f"{status}.http"
 
     @property
+    def mode_maps(self) -> tuple[Path, ...]:
+        """In the order in which they are filled, so that a mode is switched on when all of it is there."""
+        return (self.mode_networks, self.mode_exempt, self.mode_texts, self.modes)
+
+    @property
     def maps(self) -> tuple[Path, ...]:
-        return (self.hosts, self.routes, self.health, self.pages)
+        return (self.hosts, self.routes, self.health, self.pages, *self.mode_maps)
 
 
 _SEAL = "# end of homeport edge file, sha256 "
@@ -109,6 +135,12 @@ def health_entries(services: Iterable[Service]) -> dict[str, str]:
     return {s.name: s.health_path for service in services for s in service.servers}
 
 
+def mode_entries(state: EdgeState) -> tuple[Mapping[str, str], ...]:
+    """What :attr:`Layout.mode_maps` hold, in their order."""
+    made = modes.entries(state)
+    return (made.networks, made.exempt, made.texts, made.modes)
+
+
 def render_map(entries: Mapping[str, str]) -> str:
     """A map file, sealed."""
     return seal("".join(f"{key} {entries[key]}\n" for key in sorted(entries)))
@@ -120,6 +152,10 @@ def map_files(state: EdgeState, layout: Layout) -> dict[Path, str]:
         layout.pages: render_map(pages.entries()),
         layout.routes: render_map(route_entries(state.routes)),
         layout.hosts: render_map(host_entries(state.routes)),
+        **{
+            path: render_map(entries)
+            for path, entries in zip(layout.mode_maps, mode_entries(state), strict=True)
+        },
     }
 
 
@@ -183,6 +219,14 @@ def set_in_map(file: Path, key: str, value: str) -> str:
 
 def delete_from_map(file: Path, key: str) -> str:
     return f"del map {file} {key}"
+
+
+def clear_map(file: Path) -> str:
+    return f"clear map {file}"
+
+
+def show_map(file: Path) -> str:
+    return f"show map {file}"
 
 
 def batches(commands: Iterable[str], limit: int = 8000) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from homeport.edge import commands, observed
 from homeport.edge.commands import Layout
 from homeport.edge.errors import UNREACHABLE
-from homeport.edge.observed import Info, Running
+from homeport.edge.observed import Info, Pairs, Running
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ServiceName
 from homeport.system import net, process
@@ -54,15 +54,25 @@ def info(layout: Layout) -> Info:
 def running(layout: Layout) -> Running:
     """All that the current worker holds. Raises ``edge.unreachable``."""
     about = info(layout)
+    hosts, routes, health, *mode_maps = _maps(layout)
     return Running(
         pid=about.pid,
         digest=about.digest,
         stopping=about.stopping,
         servers=observed.parse_servers(ask(layout, "show stat -1 4 -1")),
-        hosts=observed.parse_map(ask(layout, f"show map {layout.hosts}")),
-        routes=observed.parse_map(ask(layout, f"show map {layout.routes}")),
-        health=observed.parse_map(ask(layout, f"show map {layout.health}")),
+        hosts=hosts,
+        routes=routes,
+        health=health,
+        mode_maps=tuple(mode_maps),
     )
+
+
+def _maps(layout: Layout) -> tuple[Pairs, ...]:
+    files = (layout.hosts, layout.routes, layout.health, *layout.mode_maps)
+    try:
+        return observed.parse_maps(ask(layout, "; ".join(map(commands.show_map, files))), len(files))
+    except ValueError as e:
+        raise _unreachable(str(e)) from e
 
 
 def processes(layout: Layout) -> tuple[int, ...]:
@@ -133,6 +143,22 @@ def _ask_until_it_answers(socket: Path, command: str) -> str:
             return ""
         clock.sleep(0.05)
     raise _unreachable("its master process does not answer")
+
+
+def tell_all(layout: Layout, told: Callable[[tuple[Pairs, ...]], tuple[str, ...]]) -> None:
+    """Have every worker of all masters obey what ``told`` says of its mode maps.
+
+    After a reload there are some that finish what they have: a client's kept connection may bring
+    them one more request. Raises ``edge.unreachable`` when a master is silent.
+    """
+    for socket in _master_sockets(layout):
+        for worker in observed.parse_workers(_ask_until_it_answers(socket, "show proc")):
+            maps = tuple(
+                observed.parse_map(ask_master(socket, f"@!{worker} {commands.show_map(file)}"))
+                for file in layout.mode_maps
+            )
+            for command in told(maps):
+                ask_master(socket, f"@!{worker} {command}")
 
 
 def sessions(layout: Layout, service: ServiceName, server: str) -> int:

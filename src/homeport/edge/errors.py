@@ -13,6 +13,11 @@ CONFIG_INVALID = declare(
     Kind.INVALID,
     "What the edge was asked to do cannot be said in an HAProxy configuration, or HAProxy refuses it.",
 )
+BAD_MODE = declare(
+    "edge.bad_mode",
+    Kind.INVALID,
+    "A maintenance or read-only mode has a message, page, network or path that cannot be put in force.",
+)
 DRIFT = declare(
     "edge.drift",
     Kind.FAILED,

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from homeport.edge import commands
+from homeport.edge import commands, modes
 from homeport.edge.commands import Layout
-from homeport.edge.errors import CONFIG_INVALID, UNREACHABLE
+from homeport.edge.errors import BAD_MODE, CONFIG_INVALID, UNREACHABLE
 from homeport.edge.model import EdgeState, ServerStatus
 from homeport.edge.port import Applied
 from homeport.edge.render import digest
@@ -30,6 +30,9 @@ class FakeEdge:
         found = commands.problems(state)
         if found:
             raise CONFIG_INVALID.error("cannot put the routes and servers in force", details=found)
+        bad = modes.all_problems(state)
+        if bad:
+            raise BAD_MODE.error("cannot put the modes in force", details=bad)
         before = self.state
         self.state = state
         self._reach()
@@ -68,6 +71,5 @@ def _sorted(state: EdgeState) -> EdgeState:
         replace(s, servers=tuple(sorted(s.servers, key=lambda x: x.name)))
         for s in sorted(state.services, key=lambda x: x.name)
     )
-    return replace(
-        state, services=services, routes=tuple(sorted(state.routes, key=lambda r: (r.host, r.prefix)))
-    )
+    routes = tuple(sorted(state.routes, key=lambda r: (r.host, r.prefix)))
+    return replace(state, services=services, routes=routes, modes=modes.effective(state))

@@ -6,12 +6,12 @@ import signal
 import threading
 from pathlib import Path
 
-from homeport.edge import commands, control, pages, preflight
+from homeport.edge import commands, control, modes, pages, preflight
 from homeport.edge.commands import Layout
-from homeport.edge.errors import CONFIG_INVALID, DRIFT, UNREACHABLE
+from homeport.edge.errors import BAD_MODE, CONFIG_INVALID, DRIFT, UNREACHABLE
 from homeport.edge.model import EdgeState, ServerStatus
 from homeport.edge.observed import Running
-from homeport.edge.plan import Nothing, Reload, Runtime, differences, plan
+from homeport.edge.plan import Nothing, Plan, Reload, Runtime, differences, obey_modes, plan
 from homeport.edge.port import Applied
 from homeport.edge.render import digest, render
 from homeport.kernel.clock import Clock
@@ -36,11 +36,15 @@ class HaproxyEdge:
         self.layout = Layout(directory, user, group)
         self._clock = clock
         self._lock = threading.Lock()
+        self._others_told = False
+        """Draining workers obey the modes in force. Not known at first: a process before may have been
+        killed between telling the current worker and telling them."""
 
     def write(self, state: EdgeState) -> None:
         """Put ``state`` on disk only, such as before HAProxy's first start.
 
-        Raises ``edge.config_invalid`` (what was there stays), ``edge.port_taken``, ``edge.bind_denied``.
+        Raises ``edge.config_invalid`` and ``edge.bad_mode`` (what was there stays), ``edge.port_taken``,
+        ``edge.bind_denied``.
         """
         with self._lock:
             self._write(state)
@@ -69,6 +73,9 @@ class HaproxyEdge:
         found = commands.problems(state)
         if found:
             raise CONFIG_INVALID.error("cannot put the routes and servers in force", details=found)
+        bad = modes.all_problems(state)
+        if bad:
+            raise BAD_MODE.error("cannot put the modes in force", details=bad)
         layout = self.layout
         layout.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         layout.certs.mkdir(exist_ok=True, mode=0o700)
@@ -79,6 +86,7 @@ class HaproxyEdge:
             write_atomic(layout.default_certificate, self_signed(self._clock.now()), mode=0o600)
         for page in pages.STATIC:
             _write_if_changed(layout.page(page.status), pages.raw_response(page))
+        _write_if_changed(layout.own_page_program, pages.OWN_PAGE_PROGRAM)
         maps = commands.map_files(state, layout)
         for path, text in maps.items():
             if not commands.is_sealed(_read(path)):
@@ -88,7 +96,7 @@ class HaproxyEdge:
         if text != before and not _differs_in_servers_only(state, layout, before):
             self._check_binds(state, before)
             self._try(text)
-        for path in (layout.health, layout.pages):
+        for path in (layout.health, layout.pages, *layout.mode_maps):
             _write_if_changed(path, maps[path])
         _write_if_changed(layout.config, text)
         for path in (layout.routes, layout.hosts):
@@ -113,8 +121,21 @@ class HaproxyEdge:
     def _put_in_force(self, state: EdgeState) -> str:
         """Returns the method; raises ``edge.unreachable``, ``edge.drift``."""
         running = control.running(self.layout)
+        switch = obey_modes(running.mode_maps, state, self.layout)
+        step = plan(running, state, self.layout)
+        if switch or isinstance(step, Reload):
+            self._others_told = False
+        method = self._carry_out(step, switch, running, state)
+        if not self._others_told:
+            # A master is silent while it reloads; the next call, a second from now, tries again.
+            with contextlib.suppress(HomeportError):
+                control.tell_all(self.layout, lambda maps: obey_modes(maps, state, self.layout))
+                self._others_told = True
+        return method
+
+    def _carry_out(self, step: Plan, switch: tuple[str, ...], running: Running, state: EdgeState) -> str:
         said: tuple[str, ...] = ()
-        match plan(running, state, self.layout):
+        match step:
             case Nothing(leftovers):
                 control.tell(self.layout, leftovers)
                 return "none"
@@ -124,6 +145,8 @@ class HaproxyEdge:
                 if not differences(running, state, self.layout):
                     return "runtime"
             case Reload():
+                # Modes do not wait for the new worker; the one before may have connections for long.
+                control.tell(self.layout, switch)
                 self._reload(running, state)
                 running = control.running(self.layout)
                 if not differences(running, state, self.layout):

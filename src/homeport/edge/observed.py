@@ -44,6 +44,9 @@ class RunningServer:
         )
 
 
+Pairs = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """The current worker. Maps are pairs, since HAProxy may hold a key twice."""
@@ -52,9 +55,11 @@ class Running:
     digest: str
     stopping: bool
     servers: tuple[RunningServer, ...]
-    hosts: tuple[tuple[str, str], ...]
-    routes: tuple[tuple[str, str], ...]
-    health: tuple[tuple[str, str], ...]
+    hosts: Pairs
+    routes: Pairs
+    health: Pairs
+    mode_maps: tuple[Pairs, ...]
+    """In the order of ``Layout.mode_maps``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def _server(row: Mapping[str, str]) -> RunningServer:
     )
 
 
-def parse_map(text: str) -> tuple[tuple[str, str], ...]:
+def parse_map(text: str) -> Pairs:
     """``show map FILE``: one ``0xADDRESS key value`` a line."""
     pairs = []
     for line in text.splitlines():
@@ -120,6 +125,24 @@ def parse_map(text: str) -> tuple[tuple[str, str], ...]:
         if len(fields) == 3 and fields[0].startswith("0x"):
             pairs.append((fields[1], fields[2]))
     return tuple(pairs)
+
+
+def parse_maps(text: str, count: int) -> tuple[Pairs, ...]:
+    """The answer to ``count`` ``show map`` on one line: each ends with an empty line.
+
+    Raises ValueError when it is not that.
+    """
+    found: list[Pairs] = []
+    answer: list[str] = []
+    for line in text.split("\n")[:-1]:
+        if line:
+            answer.append(line)
+        else:
+            found.append(parse_map("\n".join(answer)))
+            answer = []
+    if answer or len(found) != count:
+        raise ValueError(f"{len(found)} maps instead of {count}")
+    return tuple(found)
 
 
 def parse_workers(text: str) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """What the edge itself answers when no app does: small pages for people, RFC 9457 for programs."""
 
+import html
 import json
 from dataclasses import dataclass
 
@@ -35,11 +36,15 @@ _STYLE = (
 
 
 def _html_head(page: Page) -> str:
+    return _head(f"{page.status} {page.title}", f"<p>{page.detail}</p>")
+
+
+def _head(title: str, text: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{page.status} {page.title}</title><style>{_STYLE}</style></head>"
-        f"<body><main><h1>{page.status} {page.title}</h1><p>{page.detail}</p>"
+        f"<title>{title}</title><style>{_STYLE}</style></head>"
+        f"<body><main><h1>{title}</h1>{text}"
     )
 
 
@@ -57,11 +62,41 @@ def entries() -> dict[str, str]:
     texts = {}
     for page in BY_ACCEPT:
         texts[f"{page.status}"] = _html_head(page) + _REFERENCE
-        fields = {"type": "about:blank", "title": page.title, "status": page.status, "detail": page.detail}
-        texts[f"{page.status}.json"] = json.dumps(fields)[:-1] + ', "request_id": "'
+        texts[f"{page.status}.json"] = _document_head(page)
     texts["end"] = _REFERENCE_END + _HTML_END
     texts["end.json"] = '"}'
     return texts
+
+
+def _document_head(page: Page) -> str:
+    fields = {"type": "about:blank", "title": page.title, "status": page.status, "detail": page.detail}
+    return json.dumps(fields, ensure_ascii=False)[:-1] + ', "request_id": "'
+
+
+def notice(title: str, message: str) -> tuple[str, str]:
+    """What people wrote, up to the request id, as a page and as a problem document; each one line.
+
+    ``message`` comes out exactly, line breaks too, and is never markup.
+    """
+    text = html.escape(message).replace("\n", "&#10;").replace("\t", "&#9;")
+    return (
+        _head(title, f'<p style="white-space:pre-wrap">{text}</p>') + _REFERENCE,
+        _document_head(Page(UNAVAILABLE.status, UNAVAILABLE.title, message)),
+    )
+
+
+OWN_PAGE_ACTION = "homeport_own_page"
+OWN_PAGE_PROGRAM = f"""\
+-- Answers with an app's own maintenance page byte by byte: HAProxy's lf-string writes line breaks as %0A.
+core.register_action("{OWN_PAGE_ACTION}", {{"http-req"}}, function(txn)
+    local reply = txn:reply{{status = {UNAVAILABLE.status}, reason = "{UNAVAILABLE.title}"}}
+    reply:add_header("content-type", "text/html; charset=utf-8")
+    reply:add_header("cache-control", "no-store")
+    reply:add_header("retry-after", txn:get_var("txn.retry"))
+    reply:set_body(txn.c:b64dec(txn:get_var("txn.page")))
+    txn:done(reply)
+end)
+"""
 
 
 def raw_response(page: Page) -> str:

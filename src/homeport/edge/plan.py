@@ -2,7 +2,8 @@
 
 The order of a runtime change holds the promise that no request finds a service without a server that
 had one before and is to have one after: servers are added and raised first, routes moved next, and only
-then are others lowered, closed and removed.
+then are others lowered, closed and removed. Around that, modes are switched on before anything else and
+off after all else.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from homeport.edge import commands
 from homeport.edge.commands import Layout, endpoint
 from homeport.edge.model import EdgeState, Server, Service
-from homeport.edge.observed import Running, RunningServer
+from homeport.edge.observed import Pairs, Running, RunningServer
 from homeport.edge.render import digest
 
 
@@ -54,9 +55,11 @@ def plan(running: Running, state: EdgeState, layout: Layout) -> Plan:
         _MapChange.between(layout.routes, running.routes, commands.route_entries(state.routes)),
         _MapChange.between(layout.hosts, running.hosts, commands.host_entries(state.routes)),
     )
-    if any(change is None for change in maps):
+    mode_changes = _mode_changes(running.mode_maps, state, layout)
+    if any(change is None for change in (*maps, *mode_changes)):
         return Reload("a map holds a key twice")
     health, routes, hosts = (change for change in maps if change is not None)
+    switched = [change for change in mode_changes if change is not None]
 
     opened: list[str] = []
     raised: list[str] = []
@@ -75,12 +78,40 @@ def plan(running: Running, state: EdgeState, layout: Layout) -> Plan:
     removable = [commands.delete_server(s.service, s.name) for s in gone if s.connections == 0]
 
     main = (
+        *(command for change in switched for command in change.put),
         *health.put, *opened, *raised, *routes.put, *hosts.put, *lowered,
         *hosts.dropped, *routes.dropped, *closed,
+        *(command for change in reversed(switched) for command in change.dropped),
     )  # fmt: skip
     if not main and not health.dropped:
         return Nothing(tuple(removable))
     return Runtime((*main, *removable, *health.dropped))
+
+
+def obey_modes(have: tuple[Pairs, ...], state: EdgeState, layout: Layout) -> tuple[str, ...]:
+    """Commands by which a worker whose mode maps hold ``have`` obeys the modes of ``state``; () when it does."""
+    put: list[str] = []
+    dropped: list[str] = []
+    wanted = commands.mode_entries(state)
+    for file, entries, change in zip(
+        layout.mode_maps, wanted, _mode_changes(have, state, layout), strict=True
+    ):
+        if change is None:
+            put.append(commands.clear_map(file))
+            put += (commands.add_to_map(file, key, entries[key]) for key in sorted(entries))
+        else:
+            put += change.put
+            dropped = [*change.dropped, *dropped]
+    return (*put, *dropped)
+
+
+def _mode_changes(
+    have: tuple[Pairs, ...], state: EdgeState, layout: Layout
+) -> "tuple[_MapChange | None, ...]":
+    return tuple(
+        _MapChange.between(file, pairs, entries)
+        for file, pairs, entries in zip(layout.mode_maps, have, commands.mode_entries(state), strict=True)
+    )
 
 
 def _adjust(found: RunningServer, service: Service, server: Server) -> tuple[list[str], list[str]]:
@@ -99,9 +130,7 @@ class _MapChange:
     dropped: tuple[str, ...]
 
     @staticmethod
-    def between(
-        file: Path, have: tuple[tuple[str, str], ...], want: Mapping[str, str]
-    ) -> "_MapChange | None":
+    def between(file: Path, have: Pairs, want: Mapping[str, str]) -> "_MapChange | None":
         """None when a key is held twice: no command says which of the two is meant."""
         now = dict(have)
         if len(now) != len(have):

@@ -19,7 +19,8 @@ class Edge(Protocol):
     def apply(self, state: EdgeState) -> Applied:
         """Put ``state`` in force without dropping a request, on disk first, then read it back.
 
-        Idempotent. Errors: ``edge.unreachable`` (retry), ``edge.config_invalid``, ``edge.drift``
+        Idempotent. Errors: ``edge.unreachable`` (retry), ``edge.config_invalid``, ``edge.bad_mode``
+        (both before anything changes), ``edge.drift``
         (what runs is not what was asked, after a second try).
         """
         ...

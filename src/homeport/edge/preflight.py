@@ -103,11 +103,22 @@ def _name(pid: int) -> str:
 
 
 def check_files(layout: Layout) -> None:
-    """That configuration and maps are whole and ours. Raises ``edge.config_foreign`` naming the file."""
-    for path in (layout.config, *layout.maps):
-        problem = _problem(path)
-        if problem:
-            raise foreign(path, problem)
+    """That the configuration and the maps that it names are whole and ours.
+
+    Raises ``edge.config_foreign`` naming the file. A configuration that an older Homeport wrote names
+    fewer maps.
+    """
+    _check_file(layout.config)
+    config = layout.config.read_text()
+    for path in layout.maps:
+        if str(path) in config:
+            _check_file(path)
+
+
+def _check_file(path: Path) -> None:
+    problem = _problem(path)
+    if problem:
+        raise foreign(path, problem)
 
 
 def _problem(path: Path) -> str:

@@ -9,7 +9,7 @@ would take a quarter of what the edge can carry (measured on 2 cores: 50k reques
 
 import hashlib
 
-from homeport.edge import commands, pages
+from homeport.edge import commands, modes, pages
 from homeport.edge.commands import UNROUTED, Layout, endpoint, milliseconds
 from homeport.edge.model import EdgeState, Server, Service
 
@@ -19,6 +19,11 @@ TUNNEL_SECONDS = 24 * 3600.0
 RETRY_AFTER_SECONDS = 2
 CLIENT_SECONDS = 60.0
 """How long a client may stall while it sends a body or takes an answer; waiting for one is no stall."""
+
+BODY_SECONDS = 5.0
+"""How long a request that a mode refuses may take to bring its body, or the first 16 kB of it; then it is
+a 408. Refused before that, its connection would be closed on what is still on its way, and the client might
+miss the answer (HAProxy reads on only since 3.0)."""
 
 _COMPRESSIBLE = (
     "text/html text/plain text/css text/xml text/javascript text/markdown text/csv application/javascript "
@@ -88,6 +93,9 @@ def _global(state: EdgeState, layout: Layout, mark: str) -> list[str]:
         "    fd-hard-limit 100000",
         "    ssl-default-bind-options ssl-min-ver TLSv1.2",
         "    tune.ssl.default-dh-param 2048",
+        ".if feature(LUA)",
+        f"    lua-load-per-thread {layout.own_page_program}",
+        ".endif",
     ]
     if layout.user:
         lines += [f"    user {layout.user}", f"    group {layout.group}"]
@@ -123,6 +131,32 @@ def _defaults(layout: Layout) -> list[str]:
         "    http-check expect status 200-299",
         "    compression algo gzip",
         f"    compression type {_COMPRESSIBLE}",
+        *_modes(layout),
+    ]
+
+
+def _modes(layout: Layout) -> list[str]:
+    """A service's mode, told of in :mod:`homeport.edge.modes`: one look-up for a request that meets none."""
+    texts = f"map_str({layout.mode_texts})"
+    read_only = f"{{ var(txn.mode) -m end /{modes.READ_ONLY} }}"
+    return [
+        f"    http-request allow unless {{ be_name,map_str({layout.modes}),set-var(txn.mode) -m found }}",
+        f"    http-request allow if {{ src,map_ip({layout.mode_networks}),concat(/,txn.mode),{texts} -m found }}",
+        f"    http-request allow if {read_only} {{ method {' '.join(modes.SAFE_METHODS)} }}",
+        f"    http-request set-var-fmt(txn.at) %[var(txn.mode)]%[path]/ if {read_only}",
+        f"    http-request allow if {read_only} {{ var(txn.at),map_beg({layout.mode_exempt}) -m found }}"
+        f" !{{ path -m reg -i '{modes.UNCLEAR}' }}",
+        f"    http-request set-var(txn.format) str(.json) if {read_only} !{{ req.hdr(accept) -m sub text/html }}",
+        f"    http-request wait-for-body time {milliseconds(BODY_SECONDS)} unless {{ req.hdr(expect) -m found }}",
+        f"    http-request set-var(txn.retry) var(txn.mode),concat(/retry),{texts}",
+        ".if feature(LUA)",
+        f"    http-request lua.{pages.OWN_PAGE_ACTION} if !{{ var(txn.format) -m found }}"
+        f" {{ var(txn.mode),concat(/page),{texts},set-var(txn.page) -m found }}",
+        ".endif",
+        "    http-request return status 503 content-type homeport/page"
+        f" lf-string %[var(txn.mode),concat(,txn.format),{texts},b64dec]%[unique-id]"
+        f"%[str(end),concat(,txn.format),map({layout.pages})]"
+        " hdr Cache-Control no-store hdr Retry-After %[var(txn.retry)]",
     ]
 
 

@@ -14,3 +14,13 @@ class Secret:
     created_at: datetime
     source: str = ""
     """Where it was read from, when not given by hand: "file:…" or "command:…"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a change of keys sealed anew."""
+
+    secrets: int
+    """All versions of all secrets."""
+    documents: int
+    """Files of instances that hold sealed values."""

@@ -185,8 +185,12 @@ cron_jobs = Table(
     Column("app", String, primary_key=True),
     Column("environment", String, primary_key=True),
     Column("name", String, primary_key=True),
-    # All times up to this one have their runs.
-    Column("planned_to", String, nullable=False),
+    # All times up to this one have their runs. NULL: nothing that serves has this job.
+    Column("planned_to", String),
+    # The schedule and time zone that it was planned by: a change begins anew.
+    Column("schedule", String, nullable=False),
+    # The number of its newest run.
+    Column("last_number", Integer, nullable=False),
     Column("paused_by", String),
     ForeignKeyConstraint(["app"], ["apps.name"]),
 )
@@ -198,7 +202,10 @@ cron_runs = Table(
     Column("app", String, nullable=False),
     Column("environment", String, nullable=False),
     Column("name", String, nullable=False),
+    Column("number", Integer, nullable=False),
     Column("due_at", String, nullable=False),
+    # Whether it makes up for a time that was due while Homeport was down.
+    Column("missed", Boolean, nullable=False),
     # "schedule" or who asked for it by hand.
     Column("cause", String, nullable=False),
     Column("attempt", Integer, nullable=False),

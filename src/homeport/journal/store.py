@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +123,8 @@ class Store:
         self.engine = engine
         self._clock = clock
         self._write = threading.Lock()
+        self.mask: Callable[[str], str] = str
+        """Takes secrets out of a text; set by the control plane. Every text of an event goes through it."""
         self.version = 0
         """Grows with each committed write: followers look again when it has changed."""
 
@@ -138,7 +140,7 @@ class Store:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 try:
-                    yield Transaction(connection, actor, self._clock)
+                    yield Transaction(connection, actor, self._clock, self.mask)
                 except BaseException:
                     connection.rollback()
                     raise
@@ -182,10 +184,13 @@ class Store:
 class Transaction:
     """What may be done within one write transaction."""
 
-    def __init__(self, connection: Connection, actor: str, clock: Clock) -> None:
+    def __init__(
+        self, connection: Connection, actor: str, clock: Clock, mask: Callable[[str], str] = str
+    ) -> None:
         self.connection = connection
         self.actor = actor
         self.now = clock.now()
+        self._mask = mask
 
     def execute(self, statement: Any) -> sa.CursorResult[Any]:
         return self.connection.execute(statement)
@@ -202,11 +207,23 @@ class Transaction:
             "environment": event.environment,
             "change": event.change,
             "actor": self.actor,
-            "data": event.data(),
+            "data": _masked(event.data(), self._mask),
         }
         values["hash"] = _digest(last.hash if last else GENESIS, values)
         self.connection.execute(schema.events.insert().values(**values))
         return int(values["seq"])
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return mask(value)
+        case dict():
+            return {k: _masked(v, mask) for k, v in value.items()}
+        case list() | tuple():
+            return [_masked(v, mask) for v in value]
+        case _:
+            return value
 
 
 def _digest(previous: str, values: Any) -> str:

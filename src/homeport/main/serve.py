@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -17,20 +18,26 @@ from homeport.api import server
 from homeport.api.client import SOCKET
 from homeport.api.services import Services
 from homeport.cli import screen
+from homeport.guard.vault import Vault
 from homeport.journal.durable import DurableChanges
 from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
+from homeport.rollout.jobs import job_targets
 from homeport.rollout.keeper import Keeper
+from homeport.rollout.oneoff import OneOffs
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
+from homeport.rollout.settings import Settings
 from homeport.rollout.state import State
 from homeport.runtime import orphans, ports
+from homeport.runtime.jobs.service import Jobs
 from homeport.runtime.logs import FileLogReader
 from homeport.runtime.supervisor import SupervisorRuntime
 from homeport.system import files, net, process
 from homeport.system.clock import RealClock
+from homeport.system.seal import KEY_FILE
 
 log = logging.getLogger("homeport.serve")
 
@@ -70,11 +77,13 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     lifecycle.check_state(data_dir)
     database = data_dir / "state.db"
     state = State(Store(open_engine(database), clock))
+    vault = Vault(state.store, data_dir / KEY_FILE)
     runtime = SupervisorRuntime(data_dir, clock)
     edge = lifecycle.make_edge(data_dir, clock)
     parts = Parts(
         data_dir=data_dir,
         state=state,
+        vault=vault,
         runtime=runtime,
         logs=FileLogReader(data_dir, clock),
         edge=edge,
@@ -85,13 +94,21 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         is_port_free=net.is_port_free,
         port_start=ports.start_of(data_dir),
     )
+    state.store.mask = lambda text: parts.masker().mask_text(text)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_MaskingFormatter(handler.formatter, state.store.mask))
     advance = Advance(parts)
     changes = DurableChanges(database, advance)
     rollouts = Rollouts(parts, changes.start)
-    keeper = Keeper(parts, rollouts)
+    settings_ = Settings(parts)
+    keeper = Keeper(parts, rollouts, settings_)
+    jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts))
     services = Services(
         parts=parts,
         rollouts=rollouts,
+        settings=settings_,
+        oneoffs=OneOffs(parts),
+        jobs=jobs,
         version=__version__,
         started_at=clock.now(),
         doctor=lambda: doctor.findings(parts),
@@ -103,6 +120,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         parts.publish()
     changes.launch(tuple(c.id for c in state.running()))
     keeper.start()
+    jobs.start()
     supervisor = os.getppid()
     threading.Thread(
         target=_watch_supervisor, args=(data_dir, supervisor, advance.closing), daemon=True
@@ -122,11 +140,32 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     log.info("serving %s as pid %d", data_dir, os.getpid())
     uvicorn_server.run(sockets=[listener])
     advance.closing.set()
+    jobs.close()
     keeper.close()
     log.info("stopped")
     sys.stderr.flush()
     # Changes in hand stay as they are: the next control plane resumes them.
     os._exit(0)
+
+
+class _MaskingFormatter(logging.Formatter):
+    """Takes secrets out of whatever is logged, tracebacks included."""
+
+    def __init__(self, inner: logging.Formatter | None, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+        self._mask = mask
+        self._busy = threading.local()
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = self._inner.format(record)
+        if getattr(self._busy, "masking", False):
+            return text  # what masking itself has to say
+        self._busy.masking = True
+        try:
+            return self._mask(text)
+        finally:
+            self._busy.masking = False
 
 
 def _listen(path: Path) -> socket.socket:

@@ -14,6 +14,6 @@ def edge_state(data_dir: Path, settings: Settings, clock: Clock) -> EdgeState:
     """Raises as opening ``state.db`` does."""
     engine = open_engine(data_dir / "state.db")
     try:
-        return wanted_edge(State(Store(engine, clock)), settings.http, settings.https)
+        return wanted_edge(State(Store(engine, clock)), settings.http, settings.https, data_dir)
     finally:
         engine.dispose()

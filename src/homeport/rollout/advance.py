@@ -9,7 +9,8 @@ from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, release_number
 from homeport.rollout import build as building
-from homeport.rollout import desired, events, plan, readiness, state
+from homeport.rollout import config as configuration
+from homeport.rollout import desired, events, hooks, plan, readiness, state
 from homeport.rollout.model import (
     Change,
     ChangeKind,
@@ -109,6 +110,8 @@ class Advance:
                 self._await_ready(change, names)
             case plan.Shift():
                 self._shift(change, step)
+            case plan.RunHook(hook):
+                self._run_hook(change, hook)
             case plan.Promote():
                 self._promote(change)
             case plan.StopInstances(names):
@@ -150,18 +153,22 @@ class Advance:
             serving=environment.serving,
             promoted=parts.state.is_promoted(change.id),
             failed=change.failure is not None,
+            hooks=frozenset(change.hooks),
         )
 
     def _answers(self, instance: Instance) -> bool:
         """Whether an instance out of rotation would still do: one probe, just now."""
-        spec = self._parts.spec(instance.app, instance.release)
+        spec = self._parts.spec(instance.app, instance.environment, instance.release)
         process = spec.process(instance.process)
         return process is not None and readiness.probe(instance, process.health) is None
 
     # Applying
 
     def _fail(self, change: Change, error: HomeportError) -> None:
-        failure = Failure(error.code, error.sentence, error.hint, error.details)
+        mask = self._parts.masker().mask_text
+        failure = Failure(
+            error.code, mask(error.sentence), mask(error.hint), tuple(mask(line) for line in error.details)
+        )
         with self._parts.state.store.transaction(change.actor) as tx:
             state.update_change(tx, change.id, failure=failure.to_json())
             tx.append(
@@ -170,15 +177,15 @@ class Advance:
                     environment=change.environment,
                     change=change.id,
                     code=error.code,
-                    reason=error.sentence,
-                    lines=list(error.details[-50:]),
+                    reason=failure.sentence,
+                    lines=list(failure.lines[-50:]),
                 )
             )
 
     def _build(self, change: Change) -> None:
         parts = self._parts
         release = parts.state.release(change.app, change.goal.release)
-        spec = desired.spec_of(release.spec)
+        spec = desired.spec_of(release.spec).for_environment(change.environment)
         tag: dict[str, str] = {"app": change.app, "environment": change.environment, "change": change.id}
         with parts.state.store.transaction(change.actor) as tx:
             tx.append(
@@ -191,13 +198,17 @@ class Advance:
                 target=parts.release_directory(change.app, release.id),
                 log_path=parts.build_log(change.app, release.id),
                 settings=spec.build,
+                hooks=tuple(h for name in ("before-build", "after-build") if (h := spec.hook(name))),
                 environment={
                     **parts.build_environment,
-                    **{v.name: v.value for v in spec.variables if v.value is not None},
-                    **dict(change.variables),
+                    **configuration.from_spec(spec),
+                    **dict(change.config.variables),
+                    **parts.vault.values(change.app, change.environment, dict(change.config.secrets)),
                     "HOMEPORT_APP": change.app,
+                    "HOMEPORT_ENVIRONMENT": change.environment,
                     "HOMEPORT_RELEASE": release.id,
                 },
+                masker=parts.masker(),
                 data_dir=parts.data_dir,
                 name=f"{change.app}.build.{release.id}",
                 cancelled=lambda: parts.state.change(change.id).cancelled or self.closing.is_set(),
@@ -208,7 +219,9 @@ class Advance:
                 raise
             with parts.state.store.transaction(change.actor) as tx:
                 state.update_release(tx, change.app, release.id, state=ReleaseState.FAILED.value)
-                tx.append(events.BuildFailed(release=release.id, reason=e.sentence, **tag))
+                tx.append(
+                    events.BuildFailed(release=release.id, reason=parts.masker().mask_text(e.sentence), **tag)
+                )
             raise
         seconds = parts.clock.monotonic() - started
         with parts.state.store.transaction(change.actor) as tx:
@@ -225,9 +238,8 @@ class Advance:
     def _start(self, change: Change, process_name: ProcessName, n: int) -> None:
         parts = self._parts
         release = parts.state.release(change.app, change.goal.release)
-        spec = desired.spec_of(release.spec)
-        process = spec.process(process_name)
-        assert process is not None
+        spec = desired.spec_of(release.spec).for_environment(change.environment)
+        parts.prepare_run_directory(change.app, change.environment, release.id)
         routed = spec.is_routed(process_name)
         known = {
             (i.process, i.n): i
@@ -250,7 +262,7 @@ class Advance:
                         process=process_name,
                         n=n,
                         port=port,
-                        config=desired.config_digest(change.variables),
+                        config=change.config.digest,
                         change=change.id,
                         weight=0,
                         ready=False,
@@ -266,13 +278,30 @@ class Advance:
                             port=port,
                         )
                     )
-        directory = str(parts.release_directory(change.app, release.id))
-        parts.runtime.start(desired.instance_spec(instance, process, spec, change.variables, directory))
+        parts.runtime.start(parts.instance_spec(instance, change.config))
+
+    def _run_hook(self, change: Change, name: str) -> None:
+        """Run a hook once; only one that runs before the traffic moves may stop the rollout."""
+        parts = self._parts
+        hook = parts.spec(change.app, change.environment, change.goal.release).hook(name)
+        try:
+            if hook is not None:
+                hooks.run(
+                    parts,
+                    change,
+                    hook,
+                    lambda: parts.state.change(change.id).cancelled or self.closing.is_set(),
+                )
+        except HomeportError:
+            if self.closing.is_set() or name in change.goal.before:
+                raise
+        with parts.state.store.transaction(change.actor) as tx:
+            state.update_change(tx, change.id, hooks=[*change.hooks, name])
 
     def _await_ready(self, change: Change, names: tuple[InstanceName, ...]) -> None:
         parts = self._parts
         stored = {i.name: i for i in parts.state.instances(change.app, change.environment)}
-        spec = parts.spec(change.app, change.goal.release)
+        spec = parts.spec(change.app, change.environment, change.goal.release)
         watch = readiness.Watch(
             parts, lambda: parts.state.change(change.id).cancelled or self.closing.is_set()
         )
@@ -290,7 +319,7 @@ class Advance:
 
     def _shift(self, change: Change, step: plan.Shift) -> None:
         parts = self._parts
-        spec = parts.spec(change.app, change.goal.release)
+        spec = parts.spec(change.app, change.environment, change.goal.release)
         stored = {i.name: i for i in parts.state.instances(change.app, change.environment)}
         with parts.traffic:
             with parts.state.store.transaction(change.actor) as tx:
@@ -329,7 +358,8 @@ class Advance:
         parts.publish()
         before = parts.state.environment(change.app, change.environment).serving
         stored = parts.state.instances(change.app, change.environment)
-        drain = timedelta(seconds=parts.spec(change.app, change.goal.release).rollout.drain)
+        spec = parts.spec(change.app, change.environment, change.goal.release)
+        drain = timedelta(seconds=spec.rollout.drain)
         with parts.state.store.transaction(change.actor) as tx:
             state.update_environment(
                 tx,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.masking import Masker, Stream
 from homeport.kernel.units import format_duration, format_size
 from homeport.rollout import archive
-from homeport.spec.model import Build
+from homeport.spec.model import Build, Hook
 from homeport.system import files, process
 
 FAILED = declare("rollout.build_failed", Kind.FAILED, "The app's build command ended with an error.")
@@ -35,15 +36,19 @@ RESERVE = 256_000_000
 
 
 class BuildLog:
-    """A build's output, kept beside the release's directory; bounded."""
+    """A build's output, kept beside the release's directory; bounded, and without secrets."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, masker: Masker, *, append: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
-        self._left = MAX_LOG
+        self._file = open(path, "ab" if append else "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._left = max(0, MAX_LOG - self._file.tell())
         self._dropped = 0
+        self._stream = Stream(masker)
 
     def write(self, chunk: bytes) -> None:
+        self._keep(self._stream.feed(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
         kept = chunk[: self._left]
         try:
             if kept:
@@ -55,6 +60,7 @@ class BuildLog:
         self._dropped += len(chunk) - len(kept)
 
     def close(self) -> None:
+        self._keep(self._stream.flush())
         if self._dropped:
             self._file.write(f"\n[{format_size(self._dropped)} more output was not kept]\n".encode())
         self._file.close()
@@ -77,7 +83,9 @@ def build(
     target: Path,
     log_path: Path,
     settings: Build,
+    hooks: tuple[Hook, ...],
     environment: Mapping[str, str],
+    masker: Masker,
     data_dir: Path,
     name: str,
     cancelled: Callable[[], bool],
@@ -91,10 +99,10 @@ def build(
     """
     process.kill_marked(str(data_dir), name)
     files.remove_tree(target, within=data_dir)
-    log = BuildLog(log_path)
+    log = BuildLog(log_path, masker)
     try:
         try:
-            return _build(source, target, log, settings, environment, data_dir, name, cancelled, clock)
+            return _build(source, target, log, settings, hooks, environment, data_dir, name, cancelled, clock)
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -113,6 +121,7 @@ def _build(
     target: Path,
     log: BuildLog,
     settings: Build,
+    hooks: tuple[Hook, ...],
     environment: Mapping[str, str],
     data_dir: Path,
     name: str,
@@ -120,9 +129,33 @@ def _build(
     clock: Clock,
 ) -> int:
     archive.unpack(source, target)
-    if not settings.command:
-        return files.tree_bytes(target)
-    log.write(f"$ {settings.command}\n".encode())
+    by_name = {hook.name: hook for hook in hooks}
+    steps = [
+        ("hook before-build", by_name["before-build"]) if "before-build" in by_name else None,
+        ("build command", Hook("build", settings.command, settings.timeout)) if settings.command else None,
+        ("hook after-build", by_name["after-build"]) if "after-build" in by_name else None,
+    ]
+    for step in steps:
+        if step is not None:
+            _run(*step, target, log, settings, environment, data_dir, name, cancelled, clock)
+    # Written out, so that it survives a power cut once it is recorded as ready.
+    process.run(("sync", "-f", str(target)), timeout=60, check=False)
+    return files.tree_bytes(target)
+
+
+def _run(
+    what: str,
+    step: Hook,
+    target: Path,
+    log: BuildLog,
+    settings: Build,
+    environment: Mapping[str, str],
+    data_dir: Path,
+    name: str,
+    cancelled: Callable[[], bool],
+    clock: Clock,
+) -> None:
+    log.write(f"$ {step.command}\n".encode())
     measured_at = clock.monotonic()
     pause = 0.5
 
@@ -142,8 +175,8 @@ def _build(
         return "budget" if over else None
 
     status, reason = process.stream(
-        ["/bin/sh", "-c", settings.command],
-        timeout=settings.timeout,
+        ["/bin/sh", "-c", step.command],
+        timeout=step.timeout,
         cwd=target,
         env={**environment, process.OWNER: str(data_dir), process.INSTANCE: name},
         on_output=log.write,
@@ -151,8 +184,8 @@ def _build(
     )
     if reason == "timeout":
         raise HUNG.error(
-            f"cannot build: the build command ran longer than {format_duration(settings.timeout)}",
-            hint="raise build.timeout, or find what it waits for in the lines above",
+            f"cannot build: the {what} ran longer than {format_duration(step.timeout)}",
+            hint="raise its timeout, or find what it waits for in the lines above",
         )
     if reason == "cancelled":
         raise CANCELLED.error("cannot go on building: the change was taken over")
@@ -164,9 +197,6 @@ def _build(
     if status != 0:
         how = f"status {status}" if status > 0 else f"signal {-status}"
         raise FAILED.error(
-            f"cannot build: the build command ended with {how}",
+            f"cannot build: the {what} ended with {how}",
             hint="the log's last lines tell why; nothing was changed",
         )
-    # Written out, so that it survives a power cut once it is recorded as ready.
-    process.run(("sync", "-f", str(target)), timeout=60, check=False)
-    return size

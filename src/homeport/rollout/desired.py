@@ -1,14 +1,13 @@
 """What should run, derived from the state. Pure."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
 from homeport.edge import model as edge
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, service_name
-from homeport.rollout.model import Environment, Instance, Want
+from homeport.rollout import config as configuration
+from homeport.rollout.model import Config, Environment, Instance, Want
 from homeport.runtime import static_site
 from homeport.runtime.model import InstanceSpec
 from homeport.spec.model import Process, Spec
@@ -23,26 +22,52 @@ def spec_of(text: str) -> Spec:
 
 def wants(spec: Spec, scale: Mapping[str, int]) -> tuple[Want, ...]:
     """How many instances of each process: as scaled by hand, else as the spec says."""
-    return tuple(Want(p.name, spec.is_routed(p.name), scale.get(p.name, p.replicas)) for p in spec.processes)
+    return tuple(
+        Want(
+            p.name,
+            spec.is_routed(p.name),
+            scale.get(p.name, p.replicas),
+            p.exclusive,
+            p.start == "after-traffic",
+        )
+        for p in spec.processes
+    )
 
 
-def config_digest(variables: tuple[tuple[str, str], ...]) -> str:
-    return hashlib.sha256(json.dumps(sorted(variables)).encode()).hexdigest()[:16]
+def variables(
+    app: AppName,
+    environment: EnvironmentName,
+    release: ReleaseId,
+    process: str,
+    spec: Spec,
+    config: Config,
+    storage: Mapping[str, str],
+) -> dict[str, str]:
+    """The plain variables of a process. The environment's win over the spec's, Homeport's over all."""
+    found = configuration.from_spec(spec) | dict(config.variables)
+    found |= configuration.given(app, environment, release, process)
+    found |= {configuration.storage_variable(name): path for name, path in storage.items()}
+    return found
 
 
 def instance_spec(
-    instance: Instance, process: Process, spec: Spec, variables: tuple[tuple[str, str], ...], directory: str
+    instance: Instance,
+    process: Process,
+    spec: Spec,
+    config: Config,
+    directory: str,
+    *,
+    tokens: Mapping[str, str],
+    storage: Mapping[str, str],
 ) -> InstanceSpec:
-    """All that starting an instance takes. The environment's variables win over the spec's."""
-    environment = {v.name: v.value for v in spec.variables if v.value is not None} | dict(variables)
-    environment |= {
-        "HOMEPORT_APP": instance.app,
-        "HOMEPORT_ENVIRONMENT": instance.environment,
-        "HOMEPORT_RELEASE": instance.release,
-        "HOMEPORT_PROCESS": instance.process,
-    }
+    """All that starting an instance takes. ``tokens``: sealed secrets; ``storage``: directories, by name."""
+    environment = variables(
+        instance.app, instance.environment, instance.release, instance.process, spec, config, storage
+    )
     if instance.port is not None:
         environment["PORT"] = str(instance.port)
+    if process.heartbeat is not None:
+        environment["HOMEPORT_HEARTBEAT"] = heartbeat_file(directory, process.heartbeat.file, instance.n)
     return InstanceSpec(
         name=instance.name,
         command=static_site.command(process.static) if process.static else process.command,
@@ -53,7 +78,13 @@ def instance_spec(
         memory=process.memory,
         cpu=process.cpu,
         stop_grace=process.stop_grace,
+        secrets=tuple(sorted(tokens.items())),
     )
+
+
+def heartbeat_file(directory: str, file: str, n: int) -> str:
+    """Each instance has a file of its own."""
+    return f"{directory}/{file}.{n}"
 
 
 def edge_state(
@@ -62,6 +93,7 @@ def edge_state(
     environments: tuple[Environment, ...],
     instances: tuple[Instance, ...],
     specs: Mapping[tuple[AppName, ReleaseId], Spec],
+    modes: tuple[edge.Mode, ...] = (),
 ) -> edge.EdgeState:
     """What the edge should do: only instances that passed readiness are known to it.
 
@@ -82,7 +114,7 @@ def edge_state(
         if environment.routing is not None:
             releases.append(environment.routing)
         for release in releases:
-            spec = specs[environment.app, release]
+            spec = specs[environment.app, release].for_environment(environment.name)
             longest = max(longest, spec.rollout.drain, spec.rollout.keep_warm)
             for process in spec.processes:
                 if spec.is_routed(process.name):
@@ -93,13 +125,13 @@ def edge_state(
         for i in mine:
             if not i.ready:
                 continue
-            process_ = specs[i.app, i.release].process(i.process)
+            process_ = specs[i.app, i.release].for_environment(i.environment).process(i.process)
             assert process_ is not None
             name = service_name(i.app, i.environment, i.process)
             server = edge.Server(i.name, i.port or 0, i.weight, process_.health.path)
             services[name] = replace(services[name], servers=(*services[name].servers, server))
         if environment.routing is not None:
-            for route in specs[environment.app, environment.routing].routes:
+            for route in specs[environment.app, environment.routing].for_environment(environment.name).routes:
                 routes.append(
                     edge.Route(
                         route.host,
@@ -108,7 +140,12 @@ def edge_state(
                     )
                 )
     return edge.EdgeState(
-        http, https, tuple(services.values()), tuple(routes), drain_limit=max(900.0, longest + 60)
+        http,
+        https,
+        tuple(services.values()),
+        tuple(routes),
+        tuple(mode for mode in modes if mode.service in services),
+        drain_limit=max(900.0, longest + 60),
     )
 
 
@@ -134,7 +171,7 @@ def route_conflict(
     for other in environments:
         if (other.app, other.name) == (app, environment) or other.routing is None:
             continue
-        for route in specs[other.app, other.routing].routes:
+        for route in specs[other.app, other.routing].for_environment(other.name).routes:
             if (route.host, route.prefix) in mine:
                 return f"{route.host}{route.prefix}", other
     return None

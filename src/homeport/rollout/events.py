@@ -123,6 +123,82 @@ class ReleasePruned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerUnhealthy(Event):
+    """A worker does not show that it lives, and is restarted."""
+
+    kind: ClassVar[str] = "worker.unhealthy"
+    instance: str
+    reason: str
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookFinished(Event):
+    kind: ClassVar[str] = "hook.finished"
+    hook: str
+    seconds: float
+    problem: str | None
+    """Why it failed; None when it did not."""
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretChanged(Event):
+    """A secret has a new version, or was removed."""
+
+    kind: ClassVar[str] = "secret.changed"
+    name: str
+    version: int
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRevealed(Event):
+    kind: ClassVar[str] = "secret.revealed"
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotated(Event):
+    kind: ClassVar[str] = "secrets.key_rotated"
+    secrets: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChanged(Event):
+    """Maintenance or read-only was switched."""
+
+    kind: ClassVar[str] = "mode.changed"
+    mode: str
+    on: bool
+    message: str
+    allow: list[str]
+    until: str | None
+    reason: str
+    """"asked" or "its time was over"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRun(Event):
+    """A one-off command was started by hand."""
+
+    kind: ClassVar[str] = "command.run"
+    run: str
+    release: str
+    command: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandEnded(Event):
+    kind: ClassVar[str] = "command.ended"
+    run: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariablesChanged(Event):
     kind: ClassVar[str] = "variables.changed"
     set: list[str]

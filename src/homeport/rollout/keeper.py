@@ -10,9 +10,11 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, InstanceName, service_name
 from homeport.rollout import events, state, upkeep
 from homeport.rollout.advance import stop_instances
+from homeport.rollout.liveness import Liveness
 from homeport.rollout.model import Change, ChangeKind, Instance, Release, ReleaseState
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
+from homeport.rollout.settings import Settings
 from homeport.runtime.model import InstanceState, InstanceStatus
 from homeport.system import files
 
@@ -30,9 +32,10 @@ CRASH_LOOP = 3
 class Keeper:
     """The background loop of the control plane. While a change moves an environment it keeps off it."""
 
-    def __init__(self, parts: Parts, rollouts: Rollouts) -> None:
+    def __init__(self, parts: Parts, rollouts: Rollouts, settings: Settings) -> None:
         self._parts = parts
         self._rollouts = rollouts
+        self._settings = settings
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
@@ -40,6 +43,7 @@ class Keeper:
         self._crashes = _CrashBook()
         self._backoff: dict[object, tuple[float, float]] = {}
         self._cleaned_at = float("-inf")
+        self._liveness = Liveness(parts)
 
     def start(self) -> None:
         self._thread.start()
@@ -55,7 +59,7 @@ class Keeper:
 
     def tick(self) -> None:
         """One round. Each part fails for itself: what cannot be done now is tried in the next round."""
-        for part in (self._instances, self._edge, self._clean):
+        for part in (self._instances, self._workers, self._modes, self._edge, self._clean):
             if self._closing.is_set():
                 return
             try:
@@ -91,7 +95,7 @@ class Keeper:
             if key in moving or environment.serving is None:
                 continue
             mine = [i for i in instances.values() if (i.app, i.environment) == key]
-            spec = parts.spec(environment.app, environment.serving)
+            spec = parts.spec(environment.app, environment.name, environment.serving)
             reason = upkeep.heal_reason(environment, spec, mine, statuses)
             if reason is not None and self._may_try(("heal", key), 5.0):
                 log.warning("healing %s %s: %s", environment.app, environment.name, reason)
@@ -128,7 +132,8 @@ class Keeper:
     def _keep_up(self, instance: Instance, status: InstanceStatus | None) -> None:
         """Start again what should run and does not even try to."""
         if status is None and self._may_try(("start", instance.name), 2.0):
-            self._parts.runtime.start(upkeep.instance_spec(self._parts, instance))
+            config = self._parts.state.change(instance.change).config
+            self._parts.runtime.start(self._parts.instance_spec(instance, config))
         elif (
             status is not None
             and status.state is InstanceState.STOPPED
@@ -175,7 +180,13 @@ class Keeper:
                 )
         self._crashes.forget(set(statuses))
 
+    def _workers(self) -> None:
+        self._liveness.look()
+
     # Edge
+
+    def _modes(self) -> None:
+        self._settings.end_modes(self._parts.clock.now())
 
     def _edge(self) -> None:
         parts = self._parts
@@ -234,7 +245,7 @@ class Keeper:
         with parts.state.store.transaction("homeport") as tx:
             state.update_release(tx, release.app, release.id, state=ReleaseState.PRUNED.value)
             tx.append(events.ReleasePruned(app=release.app, release=release.id, freed=release.size or 0))
-        files.remove_tree(parts.release_directory(release.app, release.id), within=parts.data_dir)
+        files.remove_tree(parts.own_directory(release.app, release.id), within=parts.data_dir)
 
     def _remove_unowned_files(self) -> None:
         parts = self._parts
@@ -247,7 +258,8 @@ class Keeper:
             if not directory.is_dir() or any(c.app == app for c in running):
                 continue
             for entry in directory.iterdir():
-                if entry.is_dir() and entry.name not in known:
+                # "r5.staging" is what release r5 runs in there.
+                if entry.is_dir() and entry.name.partition(".")[0] not in known:
                     files.remove_tree(entry, within=parts.data_dir)
         wanted = {c.archive for c in running}
         archives = parts.data_dir / "archives"

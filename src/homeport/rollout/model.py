@@ -1,5 +1,8 @@
 """Releases, environments, instances and changes as the rollout room sees them."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -16,6 +19,39 @@ from homeport.kernel.ids import (
 )
 
 FULL_WEIGHT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What an environment adds to a release: by name, sorted. Kept with each deployment."""
+
+    variables: tuple[tuple[str, str], ...] = ()
+    """Set by hand, over the spec's."""
+    secrets: tuple[tuple[str, int], ...] = ()
+    """Versions of secrets, over everything else."""
+
+    @property
+    def digest(self) -> str:
+        """Tells configurations apart."""
+        content = json.dumps([self.variables, self.secrets] if self.secrets else self.variables)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"variables": dict(self.variables), "secrets": dict(self.secrets)}
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str], secrets: Mapping[str, int]) -> "Config":
+        return cls(tuple(sorted(variables.items())), tuple(sorted(secrets.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A release that served an environment, and with what."""
+
+    release: ReleaseId
+    config: Config
+    well: bool
+    """Nobody went back from it."""
 
 
 class ReleaseState(Enum):
@@ -48,6 +84,8 @@ class Release:
     build_seconds: float | None
     created_at: datetime
     change: ChangeId | None
+    base: ReleaseId | None = None
+    """The release whose files it uses: it differs from that one in its configuration only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +133,10 @@ class Instance:
 
 class ChangeKind(Enum):
     DEPLOY = "deploy"
+    CONFIGURE = "configure"
+    """The files that serve, with the configuration as it is now."""
+    PROMOTE = "promote"
+    """The release that another environment serves."""
     ROLLBACK = "rollback"
     SCALE = "scale"
     RESTART = "restart"
@@ -115,6 +157,10 @@ class Want:
     process: ProcessName
     routed: bool
     count: int
+    exclusive: bool = False
+    """A worker of which old and new never run side by side."""
+    after_traffic: bool = False
+    """A worker that starts when the traffic has moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +177,36 @@ class Goal:
     """Only instances that this change started will do."""
     traffic_first: bool = False
     """Traffic does not wait for workers: for a way back, where each request to what serves now hurts."""
+    before: tuple[str, ...] = ()
+    """Hooks that run before the traffic moves; one that fails stops the rollout."""
+    after: tuple[str, ...] = ()
+    """Hooks that run once it serves."""
+    back: tuple[str, ...] = ()
+    """Hooks that run when it was taken back."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "release": self.release,
-            "wants": [[w.process, w.routed, w.count] for w in self.wants],
+            "wants": [[w.process, w.routed, w.count, w.exclusive, w.after_traffic] for w in self.wants],
             "strategy": self.strategy,
             "batch": self.batch,
             "config": self.config,
             "fresh": self.fresh,
             "traffic_first": self.traffic_first,
+            "hooks": {"before": self.before, "after": self.after, "back": self.back},
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Goal":
         return cls(
             release=ReleaseId(data["release"]),
-            wants=tuple(Want(ProcessName(p), r, c) for p, r, c in data["wants"]),
+            wants=tuple(Want(ProcessName(p), *rest) for p, *rest in data["wants"]),
             strategy=data["strategy"],
             batch=data["batch"],
             config=data["config"],
             fresh=data["fresh"],
             traffic_first=data.get("traffic_first", False),
+            **{moment: tuple(names) for moment, names in data.get("hooks", {}).items()},
         )
 
 
@@ -183,8 +237,8 @@ class Change:
     app: AppName
     environment: EnvironmentName
     goal: Goal
-    variables: tuple[tuple[str, str], ...]
-    """The variables its new instances get."""
+    config: Config
+    """What its new instances get."""
     archive: str | None
     """SHA-256 of a deploy's source archive."""
     done: bool
@@ -195,3 +249,5 @@ class Change:
     actor: str
     started_at: datetime
     finished_at: datetime | None
+    hooks: tuple[str, ...] = ()
+    """Hooks that have run."""

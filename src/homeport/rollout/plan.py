@@ -5,7 +5,8 @@ asking again. What always holds, whichever prefix of a plan was carried out:
 
 - traffic goes only to instances that passed readiness;
 - there are never fewer ready instances in rotation than before, until there are as many as wanted;
-- the instances that served before stay up until the verdict.
+- the instances that served before stay up until the verdict;
+- of a worker that is exclusive, old and new never run side by side.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ class Observed:
     """This change's promotion stands in the journal."""
     failed: bool
     """A reason to take the change back is recorded."""
+    hooks: frozenset[str] = frozenset()
+    """Hooks of this change that have run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,11 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
+class RunHook:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     """Record that the release serves."""
 
@@ -91,13 +99,13 @@ class Finish:
     """Record the verdict."""
 
 
-Step = BuildRelease | StartInstance | AwaitReady | Shift | Promote | StopInstances | Finish
+Step = BuildRelease | StartInstance | AwaitReady | Shift | RunHook | Promote | StopInstances | Finish
 
 
 def plan(goal: Goal, change: ChangeId, seen: Observed, name: "NameInstance") -> tuple[Step, ...]:
     """All steps that are left, in order; the last one is always :class:`Finish`."""
     if seen.failed and not seen.promoted:
-        return _take_back(seen)
+        return _take_back(goal, seen)
     if not seen.built:
         return (BuildRelease(),)
     return _go(goal, seen, name)
@@ -120,8 +128,10 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
     routing = seen.routing
     batch = goal.batch if goal.strategy == "rolling" else 0
     workers_later = goal.traffic_first and not seen.promoted
-    wants = tuple(w for w in goal.wants if w.routed) if workers_later else goal.wants
+    wants = tuple(w for w in goal.wants if w.routed or not (workers_later or w.exclusive or w.after_traffic))
+    swaps = () if workers_later else tuple(w for w in goal.wants if w not in wants)
     warm = seen.serving != goal.release
+    moved = False
     while True:
         chosen = {want.process: _choose(goal, want, instances) for want in wants}
         for want in wants:
@@ -151,6 +161,11 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
             or retire_left
             or any(weights[i.name] != i.weight for i in instances if i.routed)
         ):
+            if not moved and not seen.promoted:
+                moved = True
+                steps += _hooks(goal.before, seen)
+                for want in (w for w in swaps if not w.after_traffic):
+                    instances = _swap(goal, want, instances, name, steps)
             steps.append(Shift(tuple(sorted(weights.items())), target, warm))
             instances = [
                 replace(i, weight=weights[i.name], retiring=weights[i.name] == 0) if i.routed else i
@@ -159,20 +174,51 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
             routing = target
         if whole:
             break
+    for want in swaps:
+        instances = _swap(goal, want, instances, name, steps)
     if not seen.promoted:
+        if not moved:
+            steps += _hooks(goal.before, seen)
         steps.append(Promote())
     if workers_later:
         left = replace(seen, instances=tuple(instances), routing=routing, serving=goal.release, promoted=True)
         return (*steps, *_go(goal, left, name))
     keep = {i.name for group in chosen.values() for i in group}
+    keep |= {i.name for want in swaps for i in _choose(goal, want, instances)}
     workers = tuple(i.name for i in instances if not i.routed and i.name not in keep)
     if workers:
         steps.append(StopInstances(workers))
+    steps += _hooks(goal.after, seen)
     steps.append(Finish())
     return tuple(steps)
 
 
-def _take_back(seen: Observed) -> tuple[Step, ...]:
+def _hooks(names: tuple[str, ...], seen: Observed) -> list[Step]:
+    return [RunHook(name) for name in names if name not in seen.hooks]
+
+
+def _swap(goal: Goal, want: Want, instances: list[Seen], name: NameInstance, steps: list[Step]) -> list[Seen]:
+    """Bring up the workers of a process: for an exclusive one after all others of it have stopped."""
+    chosen = _choose(goal, want, instances)
+    if want.exclusive:
+        kept = {i.name for i in chosen}
+        others = tuple(i.name for i in instances if i.process == want.process and i.name not in kept)
+        if others and (len(chosen) < want.count or any(not i.ready for i in chosen)):
+            steps.append(StopInstances(others))
+            instances = [i for i in instances if i.name not in others]
+    for _ in range(want.count - len(chosen)):
+        new = _new(goal, want, instances, name)
+        steps.append(StartInstance(new.process, new.n))
+        instances = [*instances, new]
+        chosen.append(new)
+    waiting = tuple(i.name for i in chosen if not i.ready)
+    if waiting:
+        steps.append(AwaitReady(waiting))
+        instances = [replace(i, ready=True) if i.name in waiting else i for i in instances]
+    return instances
+
+
+def _take_back(goal: Goal, seen: Observed) -> tuple[Step, ...]:
     """Return the traffic to the instances that had it, stop what this change started."""
     steps: list[Step] = []
     weights: dict[InstanceName, int] = {}
@@ -188,6 +234,8 @@ def _take_back(seen: Observed) -> tuple[Step, ...]:
     started = tuple(i.name for i in seen.instances if i.mine and (i.weight == 0 or not i.routed))
     if started:
         steps.append(StopInstances(started))
+    if seen.built:
+        steps += _hooks(goal.back, seen)
     steps.append(Finish())
     return tuple(steps)
 

@@ -1,8 +1,13 @@
 """Waiting for an instance until it may have traffic."""
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
+from homeport.journal.model import Event
 from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.ids import ProcessName
 from homeport.kernel.units import format_duration
 from homeport.rollout import build as building
 from homeport.rollout import events, state
@@ -24,27 +29,85 @@ WRONG_LISTENER = declare(
     "rollout.wrong_listener", Kind.ROLLED_BACK, "Another program listens on the port of a new instance."
 )
 
+REFUSED = "connection refused"
+"""The problem of a probe of a port where nothing listens."""
 PROBE_EVERY = 0.1
 """Seconds between readiness probes: more often than the checks of an instance that serves."""
 WORKER_LIVES = 0.5
 """Seconds a process without a port must run to count as ready."""
 LOOK_AGAIN = 10.0
 """Seconds a resumed change looks at an instance at least (or ``start_timeout``, when that is less)."""
+TELL_AFTER = 3.0
+"""Seconds of the same answer after which it is told what an instance is waited for."""
 CRASHES = 2
 """Exits before it was ready after which an instance is given up."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceWaiting(Event):
+    """A new instance is not ready yet, and why; told again when its answer changes."""
+
+    kind: ClassVar[str] = "instance.waiting"
+    instance: str
+    answer: str
+    at_most: float
+    """Seconds from its start until it is given up."""
+
+
 def probe(instance: Instance, health: Health) -> str | None:
     """Ask an instance's health path once; None when it is well, else what it answered."""
+    return problem_of(ask(instance, health), health.path)
+
+
+def ask(instance: Instance, health: Health) -> net.ProbeResult:
     assert instance.port is not None
-    result = net.probe_http("127.0.0.1", instance.port, health.path, timeout=health.timeout)
+    return net.probe_http("127.0.0.1", instance.port, health.path, timeout=health.timeout)
+
+
+def problem_of(result: net.ProbeResult, path: str) -> str | None:
+    """What is wrong with an answer; None when it is 2xx."""
     if result.status is None:
         return result.problem
     if 200 <= result.status < 300:
         return None
     if result.location:
-        return f"{health.path} answered {result.status} to {result.location}; it must answer 2xx itself"
-    return f"{health.path} answered {result.status}"
+        return f"{path} answered {result.status} to {result.location}; it must answer 2xx itself"
+    return f"{path} answered {result.status}"
+
+
+def waits_for(result: net.ProbeResult, path: str, port: int) -> str:
+    """The same while it goes on, for who watches: "GET /health answers 500"."""
+    if result.status is None:
+        if result.problem == REFUSED:
+            return f"nothing listens on $PORT ({port}) yet"
+        return f"GET {path}: {result.problem}"
+    if result.location:
+        return f"GET {path} answers {result.status} to {result.location}, not 2xx"
+    return f"GET {path} answers {result.status}"
+
+
+class Impatience:
+    """Says when it is time to tell what one process's new instances are waited for.
+
+    Once an answer has stood for ``TELL_AFTER`` seconds, and again when another one has; what one instance
+    of the process told, the next one does not repeat.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, tuple[str, float]] = {}
+        self._told: dict[ProcessName, str] = {}
+        self._lock = threading.Lock()
+
+    def is_due(self, instance: str, process: ProcessName, answer: str, now: float) -> bool:
+        with self._lock:
+            before, since = self._since.get(instance, ("", now))
+            if answer != before:
+                self._since[instance] = (answer, now)
+                return False
+            if now - since < TELL_AFTER or self._told.get(process) == answer:
+                return False
+            self._told[process] = answer
+            return True
 
 
 class Watch:
@@ -54,6 +117,7 @@ class Watch:
         self._parts = parts
         self._cancelled = cancelled
         self._failed = False
+        self._impatience = Impatience()
         self._observed_at = -1.0
         self._statuses: dict[str, InstanceStatus] = {}
 
@@ -92,7 +156,9 @@ class Watch:
                 if lives.seconds(status, began) >= WORKER_LIVES:
                     self._ready(instance)
                     return None
-            elif (problem := probe(instance, process.health)) is None:
+            elif (
+                problem := problem_of(result := ask(instance, process.health), process.health.path)
+            ) is None:
                 passes += 1
                 if passes >= process.health.healthy_after:
                     if not self._parts.runtime.owns_listener(instance.name, instance.port):
@@ -105,15 +171,38 @@ class Watch:
             else:
                 passes = 0
                 answer = problem
+                self._tell(instance, process, result)
             if began > deadline and not passes:
                 return NOT_READY.error(
                     f"cannot use {instance.name}: not ready within {format_duration(process.start_timeout)}, "
                     f"{answer}",
                     hint="does the app listen on $PORT? see its last lines"
-                    if answer == "connection refused"
+                    if answer == REFUSED
                     else "see its last lines; start_timeout and health.path are in homeport.toml",
                 )
             clock.sleep(max(0.0, PROBE_EVERY - (clock.monotonic() - began)))
+
+    def _tell(self, instance: Instance, process: Process, result: net.ProbeResult) -> None:
+        """Say what is waited for, when that is due."""
+        assert instance.port is not None
+        # The port differs from one instance to the next: what is compared is not what is told.
+        same = problem_of(result, process.health.path) or ""
+        if not self._impatience.is_due(instance.name, process.name, same, self._parts.clock.monotonic()):
+            return
+        with self._parts.state.store.transaction("homeport") as tx:
+            tx.append(
+                InstanceWaiting(
+                    app=instance.app,
+                    environment=instance.environment,
+                    change=instance.change,
+                    instance=instance.name,
+                    # What an app redirects to may hold a secret.
+                    answer=self._parts.masker().mask_text(
+                        waits_for(result, process.health.path, instance.port)
+                    ),
+                    at_most=process.start_timeout,
+                )
+            )
 
     def _status(self, instance: Instance) -> InstanceStatus | None:
         now = self._parts.clock.monotonic()

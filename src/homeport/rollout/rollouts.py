@@ -9,13 +9,24 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from homeport.guard import sources
 from homeport.journal.store import Transaction, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, ProcessName, ReleaseId, is_name
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import archive, desired, events, rules, state
 from homeport.rollout import build as building
-from homeport.rollout.model import Change, ChangeKind, Environment, Goal, Instance, Release, ReleaseState
+from homeport.rollout import config as configuration
+from homeport.rollout.model import (
+    Change,
+    ChangeKind,
+    Config,
+    Environment,
+    Goal,
+    Instance,
+    Release,
+    ReleaseState,
+)
 from homeport.rollout.parts import Parts
 from homeport.spec.model import Spec
 from homeport.system import files
@@ -38,7 +49,17 @@ UNKNOWN_PROCESS = declare(
     "rollout.unknown_process", Kind.NOT_FOUND, "The release has no process of that name."
 )
 BAD_COUNT = declare("rollout.bad_count", Kind.INVALID, "A number of replicas is out of range.")
-BAD_VARIABLE = declare("rollout.bad_variable", Kind.INVALID, "A variable's name or value cannot be used.")
+BAD_CONFIG = declare(
+    "rollout.bad_config", Kind.INVALID, "A variable that the app declares is missing or does not fit."
+)
+UNDECLARED = declare(
+    "rollout.undeclared_environment",
+    Kind.NOT_FOUND,
+    "The app's homeport.toml declares environments, and none of that name.",
+)
+NOTHING_NEW = declare(
+    "rollout.nothing_new", Kind.CONFLICT, "What is asked for serves already, with the same configuration."
+)
 NO_ARCHIVE = declare("rollout.no_archive", Kind.NOT_FOUND, "The named source archive was not uploaded.")
 NOT_CONFIRMED = declare(
     "rollout.not_confirmed", Kind.INVALID, "A destructive call was not confirmed by the app's name."
@@ -101,29 +122,30 @@ class Rollouts:
     ) -> Change:
         """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes."""
         parts = self._parts
-        _require_names(app=app, environment=environment)
+        require_names(app=app, environment=environment)
         source = parts.archive(archive_digest)
         if not source.is_file():
             raise NO_ARCHIVE.error(f"cannot find archive {archive_digest[:12]}", hint="upload it again")
         text, tree = archive.inspect(source, limit=MAX_ARCHIVE)
-        spec = desired.spec_of(text)
-        if spec.app != app:
-            raise WRONG_APP.error(f"cannot deploy {app}: its homeport.toml names the app {spec.app!r}")
-        self._check(app, environment, spec)
+        whole = desired.spec_of(text)
+        if whole.app != app:
+            raise WRONG_APP.error(f"cannot deploy {app}: its homeport.toml names the app {whole.app!r}")
+        spec = self._spec_for(whole, environment)
         digest = rules.digest(tree, spec.build)
+        self._check(app, environment, spec)
         before = self._environment_or_none(app, environment)
-        reusable = parts.state.reusable(app, digest) if before else None
+        outside = self._checked_config(app, environment, spec)
+        reusable = parts.state.reusable(app, digest) if parts.state.has_app(app) else None
         if reusable is None:
             building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
         if replace_running:
             self._take_over(app, environment, actor)
-        scale = dict(before.scale) if before else {}
-        variables = before.variables if before else ()
         with self._recording(app, environment, actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = id or new_id()
+            config = self._config(tx, app, environment, before, outside)
             if reusable is not None:
-                release = reusable.id
+                release = self._with_config(tx, reusable, environment, config, id)
             else:
                 release = state.next_release(tx, app)
                 state.insert_release(
@@ -148,14 +170,8 @@ class Rollouts:
                 id,
                 ChangeKind.DEPLOY,
                 before or Environment(app, environment, None, None, (), ()),
-                Goal(
-                    release,
-                    desired.wants(spec, scale),
-                    spec.rollout.strategy,
-                    spec.rollout.batch,
-                    desired.config_digest(variables),
-                ),
-                variables,
+                _goal(release, spec, dict(before.scale) if before else {}, config),
+                config,
                 archive_digest=archive_digest,
             )
             if reusable is not None:
@@ -164,6 +180,89 @@ class Rollouts:
                         app=app, environment=environment, change=id, release=release, commit=commit
                     )
                 )
+        self._start(change.id)
+        return change
+
+    def configure(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        replace_running: bool,
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Roll out the release that serves with the configuration as it is now, as a release of its own."""
+        now, _, config_before = self._serving(app, environment, "configure")
+        serving = self._parts.state.release(app, now.serving or ReleaseId(""))
+        return self._ship(
+            ChangeKind.CONFIGURE, serving, environment, now, config_before, replace_running, actor, id
+        )
+
+    def promote(
+        self,
+        app: AppName,
+        source: EnvironmentName,
+        environment: EnvironmentName,
+        *,
+        replace_running: bool,
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Ship the release that ``source`` serves: the same build, with this environment's configuration."""
+        if source == environment:
+            raise NOTHING_NEW.error(f"cannot promote {source} to itself", hint="name two environments")
+        require_names(app=app, environment=environment)
+        served, _, _ = self._serving(app, source, "promote")
+        release = self._parts.state.release(app, served.serving or ReleaseId(""))
+        before = self._environment_or_none(app, environment)
+        serves = before is not None and before.serving == release.id
+        config = self._serving(app, environment, "promote")[2] if serves else None
+        return self._ship(
+            ChangeKind.PROMOTE,
+            release,
+            environment,
+            before or Environment(app, environment, None, None, (), ()),
+            config,
+            replace_running,
+            actor,
+            id,
+        )
+
+    def _ship(
+        self,
+        kind: ChangeKind,
+        release: Release,
+        environment: EnvironmentName,
+        now: Environment,
+        serving_with: Config | None,
+        replace_running: bool,
+        actor: str,
+        id: ChangeId | None,
+    ) -> Change:
+        """Roll out what is built already with the environment's configuration as it is now.
+
+        ``serving_with`` is the configuration of the same release where it serves already.
+        """
+        app = release.app
+        spec = self._spec_for(desired.spec_of(release.spec), environment)
+        self._check(app, environment, spec)
+        outside = self._checked_config(app, environment, spec)
+        if replace_running:
+            self._take_over(app, environment, actor)
+        with self._recording(app, environment, actor) as tx:
+            state.ensure_environment(tx, app, environment)
+            id = id or new_id()
+            config = self._config(tx, app, environment, now, outside)
+            if config == serving_with:
+                raise NOTHING_NEW.error(
+                    f"cannot {kind.value}: {release.id} serves {environment} with this configuration already",
+                    hint="homeport config show prints what its instances see",
+                )
+            goal = _goal(
+                self._with_config(tx, release, environment, config, id), spec, dict(now.scale), config
+            )
+            change = self._record(tx, id, kind, now, goal, config)
         self._start(change.id)
         return change
 
@@ -184,8 +283,8 @@ class Rollouts:
             raise NOTHING_SERVES.error(
                 f"cannot roll back {app}: nothing serves in {environment}", hint="homeport deploy"
             )
-        target, variables = self._rollback_target(now, release)
-        spec = parts.spec(app, target)
+        target, config = self._rollback_target(now, release)
+        spec = parts.spec(app, environment, target)
         self._check(app, environment, spec)
         if replace_running:
             self._take_over(app, environment, actor)
@@ -196,9 +295,10 @@ class Rollouts:
             1,
             config=None,
             traffic_first=True,
+            after=_hooks(spec, "after-rollback"),
         )
         with self._recording(app, environment, actor) as tx:
-            change = self._record(tx, id or new_id(), ChangeKind.ROLLBACK, now, goal, variables)
+            change = self._record(tx, id or new_id(), ChangeKind.ROLLBACK, now, goal, config)
         self._start(change.id)
         return change
 
@@ -212,7 +312,7 @@ class Rollouts:
         id: ChangeId | None = None,
     ) -> Change:
         """Run another number of instances of some processes; the number outlives later deploys."""
-        now, spec, variables = self._serving(app, environment, "scale")
+        now, spec, config = self._serving(app, environment, "scale")
         for name, count in processes.items():
             require_process(spec, name)
             if not 0 <= count <= MAX_REPLICAS:
@@ -232,7 +332,7 @@ class Rollouts:
             config=None,
         )
         with self._recording(app, environment, actor) as tx:
-            change = self._record(tx, id or new_id(), ChangeKind.SCALE, now, goal, variables)
+            change = self._record(tx, id or new_id(), ChangeKind.SCALE, now, goal, config)
         self._start(change.id)
         return change
 
@@ -245,8 +345,8 @@ class Rollouts:
         kind: ChangeKind = ChangeKind.RESTART,
         id: ChangeId | None = None,
     ) -> Change:
-        """Replace every instance by a new one of the same release, with the variables as they are now."""
-        now, spec, variables = self._serving(app, environment, "restart")
+        """Replace every instance by a new one of the same release and configuration."""
+        now, spec, config = self._serving(app, environment, "restart")
         heal = kind is ChangeKind.HEAL
         goal = Goal(
             now.serving or ReleaseId(""),
@@ -257,7 +357,7 @@ class Rollouts:
             fresh=not heal,
         )
         with self._recording(app, environment, actor) as tx:
-            change = self._record(tx, id or new_id(), kind, now, goal, variables if heal else now.variables)
+            change = self._record(tx, id or new_id(), kind, now, goal, config)
         self._start(change.id)
         return change
 
@@ -269,42 +369,7 @@ class Rollouts:
                 state.update_change(tx, id, cancelled=True)
         return self._parts.state.change(id)
 
-    # Settings
-
-    def set_variables(
-        self,
-        app: AppName,
-        environment: EnvironmentName,
-        *,
-        set_: Mapping[str, str],
-        unset: tuple[str, ...],
-        actor: str,
-    ) -> Environment:
-        """Set and remove variables for instances that start from now on; restarts nothing by itself."""
-        _require_names(app=app, environment=environment)
-        if not self._parts.state.environments(app):
-            # Before the first deploy: an app that needs a variable to start must be able to get it.
-            with self._parts.state.store.transaction(actor) as tx:
-                state.ensure_environment(tx, app, environment)
-        now = self._parts.state.environment(app, environment)
-        problems = [p for name, value in set_.items() if (p := rules.variable_problem(name, value))]
-        if problems:
-            raise BAD_VARIABLE.error("cannot set the variables", details=problems)
-        unknown = [name for name in unset if name not in dict(now.variables)]
-        if unknown:
-            raise BAD_VARIABLE.error(
-                f"cannot unset {', '.join(unknown)}: not set",
-                hint=did_you_mean(unknown[0], dict(now.variables)),
-            )
-        variables = {k: v for k, v in (dict(now.variables) | dict(set_)).items() if k not in unset}
-        with self._parts.state.store.transaction(actor) as tx:
-            state.update_environment(tx, app, environment, variables=variables)
-            tx.append(
-                events.VariablesChanged(
-                    app=app, environment=environment, set=sorted(set_), unset=sorted(unset)
-                )
-            )
-        return replace(now, variables=tuple(sorted(variables.items())))
+    # The end
 
     def destroy(self, app: AppName, *, confirm: str, actor: str) -> tuple[int, int]:
         """Take an app away: instances, releases, routes, settings. (instances, releases) that are gone.
@@ -346,7 +411,7 @@ class Rollouts:
         """Raise what would make this spec fail on this machine, beside the apps that are here."""
         parts = self._parts
         environments = parts.state.environments()
-        specs = {(e.app, e.routing): parts.spec(e.app, e.routing) for e in environments if e.routing}
+        specs = {(e.app, e.routing): parts.whole_spec(e.app, e.routing) for e in environments if e.routing}
         conflict = desired.route_conflict(app, environment, spec, environments, specs)
         if conflict is not None:
             route, other = conflict
@@ -368,27 +433,105 @@ class Rollouts:
                 False,
                 parts.clock.now(),
             )
-            parts.runtime.check(desired.instance_spec(sample, process, spec, (), "/"))
+            parts.runtime.check(
+                desired.instance_spec(sample, process, spec, Config(), "/", tokens={}, storage={})
+            )
+
+    def _spec_for(self, whole: Spec, environment: EnvironmentName) -> Spec:
+        """The spec as it holds in an environment. Raises ``rollout.undeclared_environment``."""
+        names = [name for name, _ in whole.environments]
+        if names and environment not in (*names, whole.default_environment):
+            raise UNDECLARED.error(
+                f"cannot deploy to {environment!r}: the homeport.toml of {whole.app} declares no such environment",
+                hint=did_you_mean(environment, [*names, whole.default_environment]),
+            )
+        return whole.for_environment(environment)
+
+    def _checked_config(
+        self, app: AppName, environment: EnvironmentName, spec: Spec
+    ) -> dict[str, tuple[str, str]]:
+        """Read what comes from outside, and refuse a configuration that does not fit, all faults at once.
+
+        Returns (value, source) by name, of the values from outside. Raises ``rollout.bad_config``.
+        """
+        vault = self._parts.vault
+        named = {v.name: v.source for v in spec.variables if v.source}
+        values, problems = sources.read_all(named)
+        before = self._environment_or_none(app, environment)
+        variables = dict(before.variables) if before else {}
+        versions = {k: v for k, v in vault.versions(app, environment).items() if k not in named}
+        secrets = vault.values(app, environment, versions) | values
+        problems += configuration.problems(spec, variables, secrets)
+        if problems:
+            raise BAD_CONFIG.error(
+                f"cannot deploy to {environment}: its configuration does not fit what {app} declares",
+                hint=f"homeport config show --env {environment}",
+                details=problems,
+            )
+        return {name: (value, named[name]) for name, value in values.items()}
+
+    def _config(
+        self,
+        tx: Transaction,
+        app: AppName,
+        environment: EnvironmentName,
+        now: Environment | None,
+        outside: Mapping[str, tuple[str, str]],
+    ) -> Config:
+        """The environment's configuration as it is now; what comes from outside is sealed as a version."""
+        vault = self._parts.vault
+        versions = vault.versions(app, environment)
+        for name, (value, source) in outside.items():
+            versions[name] = vault.set(tx, app, environment, name, value, source=source)
+        return Config.of(dict(now.variables) if now else {}, versions)
+
+    def _with_config(
+        self, tx: Transaction, release: Release, environment: EnvironmentName, config: Config, id: ChangeId
+    ) -> ReleaseId:
+        """A release of the same files that serves this environment with no other configuration.
+
+        The release itself, when it never did; else one that did with this one; else a new one.
+        """
+        parts = self._parts
+        history = parts.state.deployments(release.app, environment)
+        served = {d.release: d.config for d in reversed(history)}
+        if served.get(release.id, config) == config:
+            return release.id
+        base = release.base or release.id
+        for other in reversed(parts.state.releases(release.app)):
+            same = base in (other.base, other.id) and other.state is ReleaseState.READY
+            if same and served.get(other.id) == config:
+                return other.id
+        new = replace(
+            release,
+            id=state.next_release(tx, release.app),
+            created_at=tx.now,
+            change=id,
+            base=base,
+            size=0,
+            build_seconds=None,
+        )
+        state.insert_release(tx, new)
+        return new.id
 
     def _environment_or_none(self, app: AppName, environment: EnvironmentName) -> Environment | None:
         return next((e for e in self._parts.state.environments(app) if e.name == environment), None)
 
     def _serving(
         self, app: AppName, environment: EnvironmentName, what: str
-    ) -> tuple[Environment, Spec, tuple[tuple[str, str], ...]]:
+    ) -> tuple[Environment, Spec, Config]:
+        """The environment, its spec, and the configuration that it serves with."""
         now = self._parts.state.environment(app, environment)
         if now.serving is None:
             raise NOTHING_SERVES.error(
                 f"cannot {what} {app}: nothing serves in {environment}", hint="homeport deploy"
             )
         history = self._parts.state.deployments(app, environment)
-        variables = history[0][1] if history else now.variables
-        return now, self._parts.spec(app, now.serving), variables
+        config = history[0].config if history else Config(now.variables)
+        return now, self._parts.spec(app, environment, now.serving), config
 
-    def _rollback_target(
-        self, now: Environment, release: ReleaseId | None
-    ) -> tuple[ReleaseId, tuple[tuple[str, str], ...]]:
-        """The release to go back to and the variables it last served with."""
+    def _rollback_target(self, now: Environment, release: ReleaseId | None) -> tuple[ReleaseId, Config]:
+        """The release to go back to and the configuration it last served with."""
         app = now.app
         history = self._parts.state.deployments(app, now.name)
         if release is not None:
@@ -402,11 +545,15 @@ class Rollouts:
                 )
             if release == now.serving:
                 raise NO_TARGET.error(f"cannot roll back to {release}: it serves already")
-            return release, next((v for r, v, _ in history if r == release), now.variables)
+            config = next((d.config for d in history if d.release == release), None)
+            if config is None:
+                versions = self._parts.vault.versions(app, now.name)
+                config = Config.of(dict(now.variables), versions)
+            return release, config
         ready = {r.id for r in self._parts.state.releases(app) if r.state is ReleaseState.READY}
-        for candidate, variables, well in history:
-            if well and candidate != now.serving and candidate in ready:
-                return candidate, variables
+        for past in history:
+            if past.well and past.release != now.serving and past.release in ready:
+                return past.release, past.config
         raise NO_TARGET.error(
             f"cannot roll back {app}: no earlier release served well in {now.name}",
             hint="homeport releases; homeport rollback rN names one",
@@ -442,7 +589,7 @@ class Rollouts:
         kind: ChangeKind,
         now: Environment,
         goal: Goal,
-        variables: tuple[tuple[str, str], ...],
+        config: Config,
         archive_digest: str | None = None,
     ) -> Change:
         change = Change(
@@ -451,7 +598,7 @@ class Rollouts:
             app=now.app,
             environment=now.name,
             goal=goal,
-            variables=variables,
+            config=config,
             archive=archive_digest,
             done=False,
             failure=None,
@@ -483,6 +630,24 @@ def _busy(running: Change) -> HomeportError:
     )
 
 
+def _goal(release: ReleaseId, spec: Spec, scale: Mapping[str, int], config: Config) -> Goal:
+    """What a deploy of any kind aims at."""
+    return Goal(
+        release,
+        desired.wants(spec, scale),
+        spec.rollout.strategy,
+        spec.rollout.batch,
+        config.digest,
+        before=_hooks(spec, "before-traffic"),
+        after=_hooks(spec, "after-traffic"),
+        back=_hooks(spec, "after-rollback"),
+    )
+
+
+def _hooks(spec: Spec, name: str) -> tuple[str, ...]:
+    return (name,) if spec.hook(name) is not None else ()
+
+
 def new_id() -> ChangeId:
     return ChangeId(f"c-{secrets.token_hex(5)}")
 
@@ -492,7 +657,7 @@ def id_for(key: str) -> ChangeId:
     return ChangeId(f"c-{hashlib.sha256(key.encode()).hexdigest()[:10]}")
 
 
-def _require_names(*, app: str, environment: str) -> None:
+def require_names(*, app: str, environment: str) -> None:
     for what, name in (("app", app), ("environment", environment)):
         if not is_name(name):
             raise INVALID_NAME.error(

@@ -13,6 +13,8 @@ from homeport.kernel.text import did_you_mean
 from homeport.rollout.model import (
     Change,
     ChangeKind,
+    Config,
+    Deployment,
     Environment,
     Failure,
     Goal,
@@ -64,6 +66,9 @@ class State:
         raise UNKNOWN_ENVIRONMENT.error(
             f"cannot find environment {name!r} of {app}", hint=did_you_mean(name, [e.name for e in found])
         )
+
+    def has_app(self, app: AppName) -> bool:
+        return app in self.apps()
 
     def require_app(self, app: AppName) -> None:
         known = self.apps()
@@ -156,18 +161,36 @@ class State:
             query = sa.select(schema.deployments.c.seq).where(schema.deployments.c.change == change)
             return c.execute(query).first() is not None
 
-    def deployments(
-        self, app: AppName, environment: EnvironmentName
-    ) -> tuple[tuple[ReleaseId, tuple[tuple[str, str], ...], bool], ...]:
-        """(release, variables, served well), newest first: what served, and whether it was left as bad."""
+    def deployments(self, app: AppName, environment: EnvironmentName) -> tuple[Deployment, ...]:
+        """What served, newest first."""
         d = schema.deployments.c
         query = (
-            sa.select(d.release, d.variables, d.well)
+            sa.select(d.release, d.variables, d.secrets, d.well)
             .where(d.app == app, d.environment == environment)
             .order_by(d.seq.desc())
         )
         with self.store.read() as c:
-            return tuple((ReleaseId(r), _pairs(v), w) for r, v, w in c.execute(query))
+            return tuple(Deployment(ReleaseId(r), Config.of(v, s), w) for r, v, s, w in c.execute(query))
+
+    def served_well(self, app: AppName, release: ReleaseId) -> bool | None:
+        """Whether the last time that a release was promoted went well; None when it never was."""
+        d = schema.deployments.c
+        query = sa.select(d.well).where(d.app == app, d.release == release).order_by(d.seq.desc())
+        with self.store.read() as c:
+            return c.execute(query).scalars().first()
+
+    def last_change_to(self, app: AppName, release: ReleaseId) -> Change | None:
+        """The newest change that aims at a release, or aimed at it."""
+        t = schema.changes.c
+        query = (
+            sa.select(schema.changes)
+            .where(t.app == app, t.goal["release"].as_string() == release)
+            .order_by(t.started_at.desc())
+            .limit(1)
+        )
+        with self.store.read() as c:
+            row = c.execute(query).first()
+        return _change(row) if row else None
 
 
 # Writing: each within a transaction of the caller.
@@ -208,6 +231,7 @@ def insert_release(tx: Transaction, release: Release) -> None:
             build_seconds=release.build_seconds,
             created_at=text_time(release.created_at),
             change=release.change,
+            base=release.base,
         )
     )
 
@@ -226,7 +250,7 @@ def insert_change(tx: Transaction, change: Change) -> None:
             app=change.app,
             environment=change.environment,
             state="running",
-            goal=change.goal.to_json() | {"variables": dict(change.variables), "archive": change.archive},
+            goal=change.goal.to_json() | change.config.to_json() | {"archive": change.archive},
             cancelled=False,
             actor=change.actor,
             started_at=text_time(change.started_at),
@@ -276,7 +300,7 @@ def insert_deployment(tx: Transaction, change: Change) -> None:
             app=change.app,
             environment=change.environment,
             release=change.goal.release,
-            variables=dict(change.variables),
+            **change.config.to_json(),
             well=True,
             promoted_at=text_time(tx.now),
             change=change.id,
@@ -296,7 +320,16 @@ def mark_left_as_bad(tx: Transaction, app: AppName, environment: EnvironmentName
 
 def delete_app(tx: Transaction, app: AppName) -> None:
     """Everything but its events and changes, which are the record of what happened."""
-    for table in (schema.instances, schema.deployments, schema.releases, schema.environments):
+    for table in (
+        schema.instances,
+        schema.deployments,
+        schema.releases,
+        schema.environments,
+        schema.secrets,
+        schema.modes,
+        schema.cron_runs,
+        schema.cron_jobs,
+    ):
         tx.execute(table.delete().where(table.c.app == app))
     tx.execute(schema.apps.delete().where(schema.apps.c.name == app))
 
@@ -330,6 +363,7 @@ def _release(row: Row[Any]) -> Release:
         row.build_seconds,
         parse_time(row.created_at),
         row.change,
+        row.base,
     )
 
 
@@ -358,7 +392,7 @@ def _change(row: Row[Any]) -> Change:
         app=AppName(row.app),
         environment=EnvironmentName(row.environment),
         goal=Goal.from_json(row.goal),
-        variables=_pairs(row.goal["variables"]),
+        config=Config.of(row.goal["variables"], row.goal.get("secrets", {})),
         archive=row.goal["archive"],
         done=row.state == "done",
         failure=Failure.from_json(row.failure) if row.failure else None,
@@ -367,4 +401,5 @@ def _change(row: Row[Any]) -> Change:
         actor=row.actor,
         started_at=parse_time(row.started_at),
         finished_at=parse_time(row.finished_at) if row.finished_at else None,
+        hooks=tuple(row.hooks or ()),
     )

@@ -1,13 +1,12 @@
-"""What the keeper decides. Pure, but for reading an instance's variables from the state."""
+"""What the keeper decides. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from homeport.kernel.ids import EnvironmentName, InstanceName, ReleaseId
+from homeport.kernel.ids import EnvironmentName, InstanceName
 from homeport.rollout import desired
-from homeport.rollout.model import Environment, Instance, Release, ReleaseState
-from homeport.rollout.parts import Parts
-from homeport.runtime.model import InstanceSpec, InstanceState, InstanceStatus
+from homeport.rollout.model import Deployment, Environment, Instance, Release, ReleaseState
+from homeport.runtime.model import InstanceState, InstanceStatus
 from homeport.spec.model import Spec
 
 KEEP_RELEASES = 5
@@ -16,7 +15,7 @@ KEEP_LOGS = 10
 SETTLE = timedelta(seconds=0.5)
 """How long after its retirement an instance without requests is left alone: one may be on its way."""
 
-History = Sequence[tuple[ReleaseId, tuple[tuple[str, str], ...], bool]]
+History = Sequence[Deployment]
 
 
 def is_due(instance: Instance, now: datetime, sessions: Callable[[Instance], int]) -> bool:
@@ -58,10 +57,11 @@ def prunable(
     keep |= {r for e in environments for r in (e.serving, e.routing) if r is not None}
     keep |= {i.release for i in instances}
     for environment in environments:
-        for release, _, well in histories.get(environment.name, ()):
-            if well and release != environment.serving:
-                keep.add(release)
+        for past in histories.get(environment.name, ()):
+            if past.well and past.release != environment.serving:
+                keep.add(past.release)
                 break
+    keep |= {r.base for r in ready if r.id in keep and r.base is not None}
     return tuple(r for r in ready if r.id not in keep)
 
 
@@ -79,13 +79,3 @@ def forgettable(logs: Sequence[InstanceName], instances: Sequence[Instance]) -> 
         if name not in present and int(release[1:]) not in newest:
             found.append(name)
     return tuple(found)
-
-
-def instance_spec(parts: Parts, instance: Instance) -> InstanceSpec:
-    """How to start an instance that should run, as its change meant it."""
-    spec = parts.spec(instance.app, instance.release)
-    process = spec.process(instance.process)
-    assert process is not None
-    variables = parts.state.change(instance.change).variables
-    directory = str(parts.release_directory(instance.app, instance.release))
-    return desired.instance_spec(instance, process, spec, variables, directory)

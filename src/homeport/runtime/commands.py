@@ -1,10 +1,12 @@
 """Text for supervisor and argv for what it runs, as data. Pure."""
 
+import importlib.util
 import re
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from pathlib import Path
 
@@ -19,6 +21,9 @@ START_RETRIES = 1_000_000
 """Enough that supervisor never gives up; its pause grows by one second with each failed start."""
 MAX_SOCKET_PATH = 90
 """Bytes; the kernel takes 107, and supervisor binds ``<socket>.<pid>`` before it renames."""
+
+BASE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+"""What every process of an app has, unless its own variables say otherwise."""
 
 _INSTANCE = re.compile(rf"(?:{NAME.pattern})\.(?:{NAME.pattern})\.r[1-9][0-9]*\.(?:{NAME.pattern})\.[0-9]+")
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f]|(?:^|\s)[;#]|^\s|\s$|%\(here\)s")
@@ -78,8 +83,25 @@ def shell_line(command: str) -> str:
 
 def complete_environment(spec: InstanceSpec, marks: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The instance's whole environment. ``marks`` win over everything; the launcher adds HOME."""
-    defaults = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    return {**defaults, **dict(spec.environment), **dict(marks)}
+    return {**BASE_ENVIRONMENT, **dict(spec.environment), **dict(marks)}
+
+
+@cache
+def packages() -> str:
+    """The directory that ``cryptography`` is installed in."""
+    spec = importlib.util.find_spec("cryptography")
+    assert spec is not None and spec.origin is not None  # Homeport depends on it
+    return str(Path(spec.origin).parents[1])
+
+
+def secret_members(spec: InstanceSpec, layout: Layout, marks: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """What a document says of sealed variables, and of how to open them; {} when there are none.
+
+    The launcher opens them only as the process starts, and the log daemon to mask them in its output.
+    """
+    taken = {key for key, _ in marks}
+    sealed = {name: token for name, token in spec.secrets if name not in taken}
+    return {"secrets": sealed, "key": str(layout.key_file), "packages": packages()} if sealed else {}
 
 
 def instance_document(
@@ -99,6 +121,7 @@ def instance_document(
         "fifo": str(layout.fifo(spec.name)),
         "launched": str(layout.launched(spec.name)),
         "stop_grace": spec.stop_grace,
+        **secret_members(spec, layout, marks),
     }
 
 

@@ -6,6 +6,7 @@ from datetime import UTC
 
 from homeport.kernel.clock import Clock
 from homeport.kernel.ids import InstanceName
+from homeport.runtime.documents import resealed
 from homeport.runtime.errors import (
     CANNOT_SWITCH_USER,
     LIMIT_UNSUPPORTED,
@@ -152,6 +153,15 @@ class FakeRuntime:
 
     def forget_logs(self, name: InstanceName) -> None:
         self.logs.pop(name, None)
+
+    def reseal(self, box_reseal: Callable[[str], str]) -> int:
+        holders = [instance for instance in self.instances.values() if instance.spec.secrets]
+        for instance in holders:
+            instance.spec = replace(
+                instance.spec,
+                secrets=tuple((name, resealed(token, box_reseal)) for name, token in instance.spec.secrets),
+            )
+        return len(holders)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,8 @@ so it imports next to nothing, and nothing of Homeport's but ``cgroup`` when a l
 
 - what is left of a former copy of the same instance is ended: it would hold the port;
 - the memory and CPU limits are set up and joined, or it does not start;
+- secrets are opened, when there are any: they are in clear only in the process's environment, and a core
+  dump, which would hold that, is off unless the app asks for it;
 - output goes to the instance's named pipe, opened for reading too, so that the app is never sent
   SIGPIPE and what it printed waits in the pipe while the log daemon is down;
 - it becomes the user, with default signals, in the directory, and executes the command.
@@ -27,6 +29,9 @@ READER_WAIT = 1.0
 when nobody ever did."""
 F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
+
+DOCUMENTS = ("supervisor/instances/%s.json", "cron/%s/run.json")
+"""As in ``logd``."""
 
 Document = dict[str, object]
 
@@ -109,6 +114,45 @@ def open_output(path: str) -> None:
         os.close(fd)
 
 
+def is_masked(path: str, document: Document) -> bool:
+    """Whether the log daemon, which sees the name of a pipe only, finds this document by it."""
+    fifo = str(document["fifo"])
+    data, name = os.path.dirname(os.path.dirname(os.path.dirname(fifo))), os.path.basename(fifo)
+    return os.path.realpath(path) in [os.path.realpath(f"{data}/{place % name}") for place in DOCUMENTS]
+
+
+def open_secrets(path: str, document: Document) -> dict[str, str]:
+    """Its sealed variables, in clear; ``path`` is read again when a change of keys came in between.
+
+    Raises Refused, which never tells a value.
+    """
+    if not document.get("secrets"):
+        return {}
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    rooms = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path += [os.path.join(rooms, "system"), str(document["packages"])]
+    import seal  # type: ignore[import-not-found]
+
+    read = [document]
+
+    def tokens() -> dict[str, str]:
+        if not read:
+            with open(path) as f:
+                read.append(json.load(f))
+        secrets: dict[str, str] = read.pop()["secrets"]  # type: ignore[assignment]
+        return secrets
+
+    try:
+        opened: dict[str, str] = seal.open_all(document["key"], tokens)
+    except seal.SealError as e:
+        raise Refused(e.sentence) from None
+    except ImportError as e:
+        raise Refused(f"cannot open its secrets: no {e.name} in {document['packages']}") from None
+    return opened
+
+
 def started_at(pid: int) -> str:
     """The start time of a process in clock ticks since boot: with the pid it names one process."""
     with open(f"/proc/{pid}/stat", "rb") as f:
@@ -179,7 +223,9 @@ def main(path: str) -> None:
     try:
         end_leftovers(document["marks"])
         limit(document)
-        environment = document["environment"]
+        if document.get("secrets") and not is_masked(path, document):
+            raise Refused("its document is not where the log daemon looks for what to mask")
+        environment = {**document["environment"], **open_secrets(path, document)}
         become(document["user"], document["fifo"], environment)
         for number in range(1, signal.NSIG):
             if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) == signal.SIG_IGN:
@@ -188,8 +234,10 @@ def main(path: str) -> None:
         os.umask(0o022)
         os.chdir(document["directory"])
         os.execve("/bin/sh", ["sh", "-c", document["line"]], environment)
-    except (Refused, OSError) as e:
-        os.write(2, f"homeport: cannot start {document['name']}: {e}\n".encode())
+    except (Refused, OSError, ValueError) as e:
+        # The text of a ValueError may hold what it is about.
+        why = "its document cannot be used" if isinstance(e, ValueError) else str(e)
+        os.write(2, f"homeport: cannot start {document['name']}: {why}\n".encode())
     os._exit(FAILED)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homeport.kernel.ids import InstanceName
+from homeport.system.seal import KEY_FILE
 
 LOG_KEPT = 3
 """Rotated log files kept beside the current one: ``<name>.log.1`` is the newest of them."""
@@ -14,6 +15,11 @@ class Layout:
     """``data`` is absolute, and spelled exactly as in ``HOMEPORT_OWNER``."""
 
     data: Path
+
+    @property
+    def key_file(self) -> Path:
+        """What opens secrets; missing until there are any."""
+        return self.data / KEY_FILE
 
     @property
     def supervisor(self) -> Path:

@@ -1,7 +1,12 @@
 """The log daemon: one reader of every instance's named pipe, run as ``python -I -S logd.py <data dir>``.
 
 Pipes in ``logs/fifo/<name>`` become ``logs/<name>.log``, each line after its time in UTC. It imports
-nothing of Homeport's so that it stays at the size of a bare interpreter.
+nothing of Homeport's so that it stays at the size of a bare interpreter; ``masks`` and what that needs
+only once an instance has secrets.
+
+An instance's output is written with its secrets masked. Which those are is in its document, which is
+written before its process starts: so output is read first, then the document is looked at, and what was
+read waits until the secrets of that document are known.
 
 What holds: an app's output is lost only when the disk has no room (the log then says how many lines),
 or when this process is killed between a read and the write that follows it (at most one read of 64 KB
@@ -18,9 +23,15 @@ import signal
 import stat
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from homeport.runtime.masks import Masks, Opening, Secrets
 
 READ_BYTES = 64 * 1024
 """Also the longest line; a longer one is split."""
+DOCUMENTS = ("supervisor/instances/%s.json", "cron/%s/run.json")
+"""Where below the data directory the document of a pipe's process may be, by the pipe's name."""
 FILE_BYTES = 10_000_000
 FILES_KEPT = 3
 SCAN_SECONDS = 0.02
@@ -31,11 +42,6 @@ UNFINISHED_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
-
-
-def clean(block: bytes) -> bytes:
-    """What is written for a block of whole lines. The seam for masking secrets."""
-    return block
 
 
 class Stamp:
@@ -54,16 +60,16 @@ class Stamp:
 
 
 def split_lines(data: bytes) -> tuple[bytes | None, bytes]:
-    """(whole lines without the last newline, or None; the unfinished rest), no line over READ_BYTES.
-
-    Holds for data that is an unfinished line, not over READ_BYTES, and one read after it: only the
-    first line can be too long.
-    """
-    first = data.find(b"\n")
-    if first > READ_BYTES or (first < 0 and len(data) > READ_BYTES):
-        data = data[:READ_BYTES] + b"\n" + data[READ_BYTES:]
-    lines, newline, rest = data.rpartition(b"\n")
-    return (lines, rest) if newline else (None, rest)
+    """(whole lines without the last newline, or None; the unfinished rest), no line over READ_BYTES."""
+    start = 0
+    while len(data) - start > READ_BYTES:
+        newline = data.rfind(b"\n", start, start + READ_BYTES + 1)
+        if newline < 0:
+            newline = start + READ_BYTES
+            data = data[:newline] + b"\n" + data[newline:]
+        start = newline + 1
+    lines, found, rest = data.rpartition(b"\n")
+    return (lines, rest) if found else (None, rest)
 
 
 class Log:
@@ -118,7 +124,7 @@ class Log:
         """Append whole lines (without the last newline), or count them as dropped."""
         if self.dropped:
             self.tell(stamp)
-        if self.dropped or not self._write(stamp + clean(lines).replace(b"\n", b"\n" + stamp) + b"\n"):
+        if self.dropped or not self._write(stamp + lines.replace(b"\n", b"\n" + stamp) + b"\n"):
             self.dropped += lines.count(b"\n") + 1
 
     def tell(self, stamp: bytes) -> None:
@@ -135,18 +141,30 @@ class Log:
 
 
 class Source:
-    """One instance's pipe and log."""
+    """One instance's pipe and log. ``documents`` are the places of what holds its secrets, sealed."""
 
-    def __init__(self, path: str, log: str) -> None:
+    def __init__(self, path: str, log: str, documents: list[str], masks: "list[Masks]") -> None:
         self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.inode = os.fstat(self.fd).st_ino
         try:
             fcntl.fcntl(self.fd, F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
             pass  # over the user's share: it stays at 64 KB
+        self.name = os.path.basename(path)
         self.log = Log(log)
         self.rest = b""
         self.waits_since = 0.0
+        self.documents = documents
+        self.seen: tuple[int, ...] = ()
+        self.masks = masks
+        self.secrets: Secrets | None = None
+        self.waiting = b""
+        """What was read, and waits for secrets that are being opened."""
+
+    @property
+    def opening(self) -> "Opening | None":
+        """While there is one, nothing may be read."""
+        return None if self.secrets is None else self.secrets.opening
 
     def read(self, stamp: bytes, now: float) -> bool:
         """Take one read's worth; False when the pipe is empty."""
@@ -154,17 +172,63 @@ class Source:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
             return False
-        lines, self.rest = split_lines(self.rest + data)
         self.waits_since = now
+        self.look(now)
+        if self.opening is not None:
+            self.waiting = data
+        else:
+            self.take(data, stamp)
+        return True
+
+    def look(self, now: float) -> None:
+        """Follow what the document says by now; that may begin to open secrets."""
+        for document in self.documents:
+            try:
+                status = os.stat(document)
+                break
+            except OSError:
+                continue
+        else:
+            return  # not launched as yet, or forgotten: what is known stays
+        seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if seen == self.seen and (self.secrets is None or now < self.secrets.retry_at):
+            return
+        try:
+            fd = os.open(document, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        self.seen = seen
+        with os.fdopen(fd, "rb") as f:
+            text = f.read()
+            if self.secrets is None and b'"secrets"' in text:
+                self.secrets = new_secrets(self.masks, self.name)
+            if self.secrets is not None:
+                self.secrets.follow(document, text, f.fileno(), now)
+
+    def opened(self, stamp: bytes, now: float) -> None:
+        """The opening is done: what waited for it goes its way."""
+        assert self.secrets is not None
+        self.secrets.opened(now)
+        self.seen = ()  # the document may have changed meanwhile
+        waiting, self.waiting = self.waiting, b""
+        self.take(waiting, stamp)
+
+    def take(self, data: bytes, stamp: bytes) -> None:
+        if self.secrets is not None:
+            data = self.secrets.feed(data)
+        lines, self.rest = split_lines(self.rest + data)
         if lines is not None:
             self.log.write(lines, stamp)
-        return True
 
     def settle(self, stamp: bytes, now: float) -> None:
         """Finish what waited too long."""
-        if self.rest and now - self.waits_since > UNFINISHED_SECONDS:
+        if self.opening is not None:
+            return
+        if now - self.waits_since > UNFINISHED_SECONDS:
+            if self.secrets is not None:
+                self.take(self.secrets.flush(), stamp)
             self.finish(stamp)
-        elif self.log.dropped and now - self.waits_since > RETRY_SECONDS:
+        if self.log.dropped and now - self.waits_since > RETRY_SECONDS:
             self.waits_since = now
             self.log.tell(stamp)
 
@@ -176,17 +240,40 @@ class Source:
     def close(self, stamp: bytes, now: float) -> None:
         """Take what is in the pipe and let go of it."""
         for _ in range(4 * PIPE_BYTES // READ_BYTES):  # a pipe that is still written to never ends
+            self.await_secrets(stamp)
             if not self.read(stamp, now):
                 break
+        self.await_secrets(stamp)
+        if self.secrets is not None:
+            lines, self.rest = split_lines(self.rest + self.secrets.close())
+            if lines is not None:
+                self.log.write(lines, stamp)
         self.finish(stamp)
         os.close(self.fd)
         self.log.close()
+
+    def await_secrets(self, stamp: bytes) -> None:
+        if self.opening is not None:
+            self.opening.wait()
+            self.opened(stamp, time.monotonic())
+
+
+def new_secrets(masks: "list[Masks]", name: str) -> "Secrets":
+    """``masks`` is empty until the first instance has secrets: then it holds what all have in common."""
+    if not masks:
+        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+        from masks import Masks  # type: ignore[import-not-found]
+
+        masks.append(Masks())
+    return masks[0].secrets(name)
 
 
 class Daemon:
     def __init__(self, data: str) -> None:
         self.logs = f"{data}/logs"
         self.fifos = f"{data}/logs/fifo"
+        self.data = data
+        self.masks: list[Masks] = []
         self.sources: dict[str, Source] = {}
         self.by_fd: dict[int, Source] = {}
         self.poll = select.poll()
@@ -194,6 +281,8 @@ class Daemon:
         self.settled = False
         self.stamp = Stamp()
         self.stopping = False
+        self.waiting: dict[int, Source] = {}
+        """Sources whose secrets are being opened, by what tells of the end of that; their pipes are let be."""
 
     def scan(self) -> None:
         """Follow what appears in and vanishes from the directory of pipes."""
@@ -215,18 +304,41 @@ class Daemon:
                 seen[name] = status.st_ino
         for name in [n for n, source in self.sources.items() if seen.get(n) != source.inode]:
             source = self.sources.pop(name)
+            if source.opening is not None:
+                self.resume(source)
             self.poll.unregister(source.fd)
             del self.by_fd[source.fd]
             source.close(self.stamp(time.time_ns()), time.monotonic())
         for name in seen.keys() - self.sources.keys():
             try:
-                source = Source(f"{self.fifos}/{name}", f"{self.logs}/{name}.log")
+                documents = [f"{self.data}/{place % name}" for place in DOCUMENTS]
+                source = Source(f"{self.fifos}/{name}", f"{self.logs}/{name}.log", documents, self.masks)
             except OSError:
                 self.settled = False  # no descriptor left, or just gone: look again
                 continue
             self.sources[name] = source
             self.by_fd[source.fd] = source
             self.poll.register(source.fd, select.POLLIN)
+
+    def read(self, source: Source, stamp: bytes, now: float) -> None:
+        source.read(stamp, now)
+        if source.opening is not None:
+            self.poll.unregister(source.fd)
+            self.poll.register(source.opening.fd, select.POLLIN)
+            self.waiting[source.opening.fd] = source
+
+    def resume(self, source: Source) -> None:
+        """Read it again."""
+        assert source.opening is not None
+        self.poll.unregister(source.opening.fd)
+        del self.waiting[source.opening.fd]
+        self.poll.register(source.fd, select.POLLIN)
+
+    def follow_openings(self, stamp: bytes, now: float) -> None:
+        for source in list(self.waiting.values()):
+            if source.opening is not None and source.opening.is_done():
+                self.resume(source)
+                source.opened(stamp, now)
 
     def run(self) -> None:
         scanned = settled = 0.0
@@ -235,7 +347,10 @@ class Daemon:
             now = time.monotonic()
             stamp = self.stamp(time.time_ns())
             for fd, _ in ready:
-                self.by_fd[fd].read(stamp, now)
+                if fd in self.by_fd:
+                    self.read(self.by_fd[fd], stamp, now)
+            if self.waiting:
+                self.follow_openings(stamp, now)
             if now - scanned >= SCAN_SECONDS or not ready:
                 scanned = now
                 self.scan()

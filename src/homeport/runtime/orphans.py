@@ -10,6 +10,7 @@ from pathlib import Path
 
 from homeport.kernel.clock import Clock
 from homeport.kernel.ids import InstanceName
+from homeport.runtime.documents import remove_cut_off
 from homeport.runtime.layout import Layout
 from homeport.runtime.processes import descends, end_pids, forget, living
 from homeport.system.process import marked
@@ -47,6 +48,7 @@ def set_aside(data_dir: Path) -> tuple[InstanceName, ...]:
     on_disk = {p.name.rpartition(".")[0] for p in layout.instances.iterdir() if not p.name.startswith(".")}
     for name in on_disk - wanted - alive.keys():
         forget(layout, name)
+    remove_cut_off(layout)
     return tuple(InstanceName(name) for name in sorted(alive))
 
 

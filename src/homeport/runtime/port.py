@@ -1,6 +1,6 @@
 """Where instances run. Implementations: supervisor here, containers later, and a fake for tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from homeport.kernel.ids import InstanceName
@@ -52,6 +52,14 @@ class Runtime(Protocol):
 
     def forget_logs(self, name: InstanceName) -> None:
         """Remove the logs of an instance that is gone."""
+        ...
+
+    def reseal(self, box_reseal: Callable[[str], str]) -> int:
+        """Put ``box_reseal(token)`` in the place of every sealed value that is kept for instances.
+
+        For a change of keys; ``box_reseal`` takes what it gave before as well. Returns how many instances
+        have any. A value that it raises WrongKey for stays: nothing can open it. What runs is not touched.
+        """
         ...
 
 

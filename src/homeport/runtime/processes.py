@@ -106,7 +106,7 @@ def living(
     except OSError:
         names = []
     for name in names:
-        if name in left_out or (wanted is not None and name not in wanted):
+        if name in left_out or (name not in wanted if wanted is not None else not is_instance(name)):
             continue
         leader = _leader(layout, name, boot)
         if leader is not None and leader not in found.get(name, ()):

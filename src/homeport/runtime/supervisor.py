@@ -9,7 +9,7 @@ import os
 import pwd
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from zlib import crc32
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import InstanceName
-from homeport.runtime import cgroup, commands, rpc
+from homeport.runtime import cgroup, commands, documents, rpc
 from homeport.runtime.errors import (
     CANNOT_SWITCH_USER,
     LIMIT_UNSUPPORTED,
@@ -103,6 +103,8 @@ class SupervisorRuntime:
         self._clock = clock
         self._python = python
         self._exits = Exits(self._layout.supervisor_log)
+        self._documents = threading.Lock()
+        """Held while one is written or removed: resealing reads them and writes them back."""
 
     def _call(self, method: str, *params: Any) -> Any:
         return rpc.call(self._layout.socket, f"supervisor.{method}", *params)
@@ -186,7 +188,8 @@ class SupervisorRuntime:
         prepare(self._layout.data)
         marks = ((OWNER, str(self._layout.data)), (INSTANCE, str(spec.name)))
         document = commands.instance_document(spec, self._layout, marks, self._cgroup(spec.name))
-        write_atomic(self._layout.instance(spec.name), _json(document), mode=0o600)
+        with self._documents:
+            write_atomic(self._layout.instance(spec.name), documents.text(document), mode=0o600)
         fifo = self._layout.fifo(spec.name)
         if not fifo.exists():
             os.mkfifo(fifo, 0o600)
@@ -270,7 +273,8 @@ class SupervisorRuntime:
         deadline = self._clock.monotonic() + 1
         while record and not cgroup.remove(list(record.cgroups)) and self._clock.monotonic() < deadline:
             self._clock.sleep(POLL)
-        forget(self._layout, name)
+        with self._documents:
+            forget(self._layout, name)
 
     def shut_down(self) -> None:
         """End every program at once, the log daemon last, then supervisord; all come back with the next.
@@ -349,6 +353,17 @@ class SupervisorRuntime:
         for path in self._layout.log_files(name):
             path.unlink(missing_ok=True)
 
+    # Secrets
+
+    def reseal(self, box_reseal: Callable[[str], str]) -> int:
+        count = 0
+        for path in documents.paths(self._layout):
+            with self._documents:
+                count += documents.reseal(path, box_reseal)
+        with self._documents:
+            documents.remove_cut_off(self._layout)
+        return count
+
 
 def _orphan(name: str, processes: Processes) -> InstanceStatus:
     return InstanceStatus(InstanceName(name), InstanceState.ORPHANED, processes.pids[0])
@@ -359,9 +374,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _json(document: dict[str, object]) -> str:
-    import json
-
-    return json.dumps(document, indent=1)

@@ -84,14 +84,16 @@ def _python(files: Mapping[str, str]) -> PythonApp | None:
     if not apps or apps[0].framework != "Django":
         return apps[0] if apps else None
     # A Django project has an asgi.py and a wsgi.py: ASGI is for those who ask for a server of it.
-    asked = python_app.requirements(files) & {"channels", "daphne", "hypercorn", "uvicorn"}
+    asked = python_app.requirements(files).keys() & {"channels", "daphne", "hypercorn", "uvicorn"}
     wish = Interface.ASGI if asked else Interface.WSGI
     django = [app for app in apps if app.framework == "Django"]
     return next((app for app in django if app.interface is wish), django[0])
 
 
 def _python_proposal(app: PythonApp, files: Mapping[str, str], names: Collection[str]) -> Detected:
-    server = python_server.choose(app.interface, python_app.requirements(files))
+    server = python_server.choose(
+        app.interface, python_app.requirements(files), is_locked=_is_locked(files, names)
+    )
     install = python_server.install(server, app, names)
     build = install.command
     build_notes = [f"A virtual environment inside the release, with what {install.source} asks for."]
@@ -121,6 +123,15 @@ def _python_proposal(app: PythonApp, files: Mapping[str, str], names: Collection
         notes=tuple(notes),
         health=app.health or "/",
     )
+
+
+def _is_locked(files: Mapping[str, str], names: Collection[str]) -> bool:
+    """Whether versions of packages stand elsewhere than where :func:`python_app.requirements` looks."""
+    if "requirements.txt" in names:
+        return bool(
+            re.search(r"^\s*(-r|-c|--requirement|--constraint)\b", files.get("requirements.txt", ""), re.M)
+        )
+    return "uv.lock" in names
 
 
 def _package(files: Mapping[str, str]) -> Mapping[str, object]:
@@ -222,8 +233,11 @@ def _static_proposal(files: Mapping[str, str]) -> Detected | None:
     return None
 
 
-def write(detected: Detected, app_name: str) -> str:
-    """The text of a ``homeport.toml`` with comments. ``app_name`` is a valid name."""
+ANY_HOST = "*"
+
+
+def write(detected: Detected, app_name: str, host: str = ANY_HOST) -> str:
+    """The text of a ``homeport.toml`` with comments. ``app_name`` is a valid name, ``host`` one of [routes]."""
     build = _build(detected.build, detected.build_notes)
     what = ("static", detected.static) if detected.static else ("command", detected.command)
     process = [*_comments(detected.notes), f"{what[0]} = {quoted(what[1])}"]
@@ -232,10 +246,10 @@ def write(detected: Detected, app_name: str) -> str:
             "# A path that answers 2xx, without a redirect, as soon as the app can serve.",
             f"health = {{ path = {quoted(detected.health)} }}",
         ]
-    return _file(f"Homeport runs {detected.title} by this file.", app_name, build, process)
+    return _file(f"Homeport runs {detected.title} by this file.", app_name, build, process, host)
 
 
-def write_blank(app_name: str, build_command: str, start_command: str) -> str:
+def write_blank(app_name: str, build_command: str, start_command: str, host: str = ANY_HOST) -> str:
     """The same for commands that the user gave. ``build_command`` may be "".
 
     Raises ValueError, with a reason that begins with "must", when a command cannot stand in a spec.
@@ -246,7 +260,7 @@ def write_blank(app_name: str, build_command: str, start_command: str) -> str:
         "# A path that answers 2xx, without a redirect, as soon as the app can serve.",
         'health = { path = "/" }',
     ]
-    return _file("Homeport runs this app by this file.", app_name, build, process)
+    return _file("Homeport runs this app by this file.", app_name, build, process, host)
 
 
 def _comments(lines: tuple[str, ...]) -> list[str]:
@@ -260,11 +274,24 @@ def _build(command: str, notes: tuple[str, ...]) -> list[str]:
     return ["[build]", head, *_comments(notes), f"command = {quoted(command)}", ""]
 
 
-def _file(first: str, app_name: str, build: list[str], process: list[str]) -> str:
+def _routes(host: str) -> list[str]:
+    if host == ANY_HOST:
+        return [
+            "# Requests for any host: one app of a machine can have that. A domain of your own instead, once",
+            '# its DNS leads here: "shop.example.com" = "web"',
+        ]
+    return [
+        '# Another app has "*", requests for any host. Browsers take names under .localhost for the machine',
+        '# that they run on. For others: a domain of your own, "shop.example.com" = "web", once its DNS leads',
+        "# here.",
+    ]
+
+
+def _file(first: str, app_name: str, build: list[str], process: list[str], host: str) -> str:
     return "\n".join(
         [
             f"# {first}",
-            "# Every key is described in docs/reference/configuration.md.",
+            "# homeport init --keys describes every key.",
             "",
             "[app]",
             f"name = {quoted(app_name)}",
@@ -281,8 +308,8 @@ def _file(first: str, app_name: str, build: list[str], process: list[str]) -> st
             '# command = "…"',
             "",
             "[routes]",
-            '# Requests for any host. A host of your own: "shop.example.com" = "web"',
-            '"*" = "web"',
+            *_routes(host),
+            f'{quoted(host)} = "web"',
             "",
         ]
     )

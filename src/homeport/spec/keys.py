@@ -6,80 +6,32 @@ compares the two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from homeport.spec.model import STRATEGIES
-from homeport.spec.values import (
-    Choice,
-    Directory,
-    Duration,
-    Name,
-    Number,
-    ShellLine,
-    Size,
-    Type,
-    UrlPath,
-    User,
-    Whole,
+from homeport.spec.key import Key, Table
+from homeport.spec.keys_config import (
+    CONFIG_KEYS,
+    CONFIG_TABLES,
+    ENVIRONMENT_KEYS,
+    ENVIRONMENT_TABLES,
+    MODE_KEYS,
+    MODE_TABLES,
 )
+from homeport.spec.keys_jobs import JOB_KEYS, JOB_TABLES
+from homeport.spec.keys_processes import PROCESS_KEYS, PROCESS_TABLES
+from homeport.spec.model import STRATEGIES
+from homeport.spec.values import Choice, Duration, Name, ShellLine, Size, Whole
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    table: str
-    """The table it stands in, with ``NAME`` for a name of the team's choice: ``processes.NAME``."""
-    name: str
-    type: Type
-    meaning: str
-    example: str | int | float
-    default: str | int | float | None = None
-    absent: str = ""
-    """What holds without the key, where no default says it."""
-
-    @property
-    def path(self) -> str:
-        return f"{self.table}.{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    path: str
-    meaning: str
-    """Markdown for the reference."""
-    example: str = ""
-    """Lines for the reference, where the keys are of the team's choice rather than in :data:`KEYS`."""
-
-
-PROCESS = "processes.NAME"
-HEALTH = "processes.NAME.health"
-PROCESS_NAME = Name()
 DEFAULT_ROUTE = ("*", "web")
 """Without ``[routes]``, every request goes to the process of this name, where there is one."""
 
-RESERVED = ("PORT", "PATH")
-RESERVED_PREFIX = "HOMEPORT_"
-"""Environment variables that Homeport sets itself."""
-
 TABLES = (
-    Table("app", "What the app is called."),
+    Table("app", "What the app is called, and where it runs."),
     Table(
         "build",
         "How a release is made. The command runs once for each release, in a fresh copy of the commit's "
         "files; what it leaves there is the release. Without `[build]` the files are the release as they "
         "are.",
     ),
-    Table(
-        PROCESS,
-        "One kind of process, such as `[processes.web]`; an app has one or more. It has either a `command` "
-        "or a `static` directory. A process that a route names gets requests: it is told by the "
-        "environment variable `PORT` on which port of 127.0.0.1 to listen. A process that no route names "
-        "is a worker: it gets no requests and has no health check.",
-    ),
-    Table(
-        HEALTH,
-        "When an instance may get requests. May also be written in one line, as "
-        '`health = { path = "/health" }` in `[processes.NAME]`. Only a process that a route names has it.',
-    ),
+    *PROCESS_TABLES,
     Table(
         "routes",
         "Which requests go to which process. A key is a host, a host and a path prefix, `*` for any host, "
@@ -91,15 +43,11 @@ TABLES = (
         'Without `[routes]`, an app that has a process `web` gets the route `"*" = "web"`.',
         example='"shop.example.com" = "web"\n"example.com/shop" = "web"\n"*/guide" = "guide"',
     ),
-    Table(
-        "env",
-        "Environment variables that belong to the code, for all processes and the build. A name is letters, digits and "
-        "`_`, no digit first; a value is a string of one line, a whole number, or true or false. `PORT`, "
-        "`PATH` and names that begin with `HOMEPORT_` are reserved. Passwords and keys do not belong into "
-        "a file of the repository: set them with `homeport env set`, which also wins over this table.",
-        example='LOG_LEVEL = "info"\nWEB_CONCURRENCY = 2\nDEBUG = false',
-    ),
+    *CONFIG_TABLES,
     Table("rollout", "How requests move from one release to the next."),
+    *JOB_TABLES,
+    *MODE_TABLES,
+    *ENVIRONMENT_TABLES,
 )
 
 KEYS = (
@@ -110,6 +58,14 @@ KEYS = (
         "Name of the app: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first.",
         "shop",
         absent="required",
+    ),
+    Key(
+        "app",
+        "environment",
+        Name(),
+        "The environment of commands that name none.",
+        "staging",
+        default="production",
     ),
     Key(
         "build",
@@ -135,118 +91,8 @@ KEYS = (
         "500MB",
         default="2GB",
     ),
-    Key(
-        PROCESS,
-        "command",
-        ShellLine(),
-        "One shell line that starts the process, run in the release's directory.",
-        "node server.js",
-        absent="either this or `static`",
-    ),
-    Key(
-        PROCESS,
-        "static",
-        Directory(),
-        "A directory of the release that Homeport serves as a static site.",
-        "public",
-        absent="either this or `command`",
-    ),
-    Key(
-        PROCESS,
-        "replicas",
-        Whole(1, 100),
-        "How many instances run.",
-        2,
-        default=1,
-    ),
-    Key(
-        PROCESS,
-        "memory",
-        Size("8MB", "16TB"),
-        "How much memory one instance may use, all its processes together.",
-        "512MB",
-        absent="no limit",
-    ),
-    Key(
-        PROCESS,
-        "cpu",
-        Number(0.01, 1024),
-        "How many cores one instance may use.",
-        0.5,
-        absent="no limit",
-    ),
-    Key(
-        PROCESS,
-        "user",
-        User(),
-        "System user to run as; only where Homeport runs as root.",
-        "www-data",
-        absent="as Homeport",
-    ),
-    Key(
-        PROCESS,
-        "start_timeout",
-        Duration("1s", "1h"),
-        "How long a new instance may take until it is ready.",
-        "30s",
-        default="60s",
-    ),
-    Key(
-        PROCESS,
-        "stop_grace",
-        Duration("0s", "1h"),
-        "How long an instance may take to end after SIGTERM; then it gets SIGKILL.",
-        "20s",
-        default="10s",
-    ),
-    Key(
-        PROCESS,
-        "response_timeout",
-        Duration("1s", "24h"),
-        "How long the edge waits for the next byte of an answer.",
-        "2m",
-        default="5m",
-    ),
-    Key(
-        HEALTH,
-        "path",
-        UrlPath(),
-        "Path that answers 2xx when an instance can serve. A redirect does not count.",
-        "/health",
-        default="/",
-    ),
-    Key(
-        HEALTH,
-        "interval",
-        Duration("100ms", "5m"),
-        "Time between two checks of an instance that serves. Before, it is checked more often.",
-        "2s",
-        default="1s",
-    ),
-    Key(
-        HEALTH,
-        "timeout",
-        Duration("100ms", "1m"),
-        "A check that takes longer has failed.",
-        "1s",
-        default="2s",
-    ),
-    Key(
-        HEALTH,
-        "healthy_after",
-        Whole(1, 100),
-        "Checks that pass in a row before an instance gets requests.",
-        3,
-        default=2,
-    ),
-    Key(
-        HEALTH,
-        "unhealthy_after",
-        Whole(1, 100),
-        "Checks that fail in a row before an instance gets no more requests.",
-        2,
-        default=3,
-    ),
+    *PROCESS_KEYS,
+    *CONFIG_KEYS,
     Key(
         "rollout",
         "strategy",
@@ -280,28 +126,41 @@ KEYS = (
         2,
         default=1,
     ),
+    *JOB_KEYS,
+    *MODE_KEYS,
+    *ENVIRONMENT_KEYS,
 )
 
 LATER = {
     "alerts": "alerts are",
     "backup": "backups are",
     "checks": "checks are",
-    "cron": "scheduled commands are",
     "database": "databases are",
-    "environments": "settings for one environment are",
-    "hooks": "hooks are",
     "limits": "limits on requests are",
     "notifications": "notifications are",
     "pipeline": "pipelines are",
-    "secrets": "secrets are",
-    "storage": "storage is",
     "tls": "certificate settings are",
+    "environments.NAME.gate": "gates are",
     "rollout.bake": "canary rollouts are",
     "rollout.max_error_rate": "canary rollouts are",
     "rollout.max_latency_increase": "canary rollouts are",
     "rollout.steps": "canary rollouts are",
 }
 """What later versions of Homeport bring, so that it can be refused by its name."""
+
+OLDER = {"env": "variables"}
+"""Tables that are still read, and what they are called now; the reference does not name them."""
+
+ELSEWHERE = {
+    "secrets": "is no table of this file: declare secrets under [variables] with secret = true, and set them "
+    "with `homeport secrets set`",
+    "environments.NAME.build": "is the same for all environments: write [build]",
+    "environments.NAME.app": "is the same for all environments: write [app]",
+    "environments.NAME.env": "is called variables in an environment",
+    "environments.NAME.environments": "must not be inside of another environment; see inherits",
+    "processes.NAME.env": "is not known for one process: variables are for all of them, in [variables]",
+}
+"""What people may look for in a place where it is not, and what to do instead."""
 
 
 def keys_of(table: str) -> dict[str, Key]:

@@ -51,6 +51,9 @@ class Heartbeat:
     max_age: float = 60.0
 
 
+STARTS = ("before-traffic", "after-traffic")
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A kind of process. One that a route names is given ``$PORT``; others are workers."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.spec.layers import Layer
 from homeport.spec.locate import Path, line_of
 from homeport.spec.values import quoted
 
@@ -13,6 +14,7 @@ INVALID = declare("spec.invalid", Kind.INVALID, "A homeport.toml is not valid; t
 
 MOST_TOLD = 100
 """Errors beyond this number are counted, not told."""
+MANY_TOLD = 20
 HINT = "docs/reference/configuration.md describes every key"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -21,6 +23,10 @@ _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 def path_text(path: Path) -> str:
     """A path as TOML would write it: ``routes."shop.example.com"``; long keys are clipped."""
     return ".".join(part if _BARE.fullmatch(part) else _clipped(part) for part in path)
+
+
+def _stem(reason: str) -> str:
+    return reason.partition(";")[0]
 
 
 def _clipped(part: str) -> str:
@@ -46,9 +52,21 @@ class Problems:
         """Whether further errors are only counted, so that their reasons need not be worked out."""
         return len(self._found) >= MOST_TOLD
 
+    @property
+    def is_long(self) -> bool:
+        """Whether there are so many already that further ones need not be found at any cost."""
+        return len(self._found) >= MANY_TOLD
+
     def under(self, path: Path) -> bool:
         """Whether there is an error at ``path`` or below it."""
         return any(p[: len(path)] == path for p, _ in self._found)
+
+    def has(self, path: Path, reason: str) -> bool:
+        """Whether that very error was found, whatever was guessed to be meant."""
+        return any(p == path and _stem(r) == _stem(reason) for p, r in self._found)
+
+    def written_at(self, path: Path) -> Path:
+        return path
 
     def __len__(self) -> int:
         return len(self._found) + self._untold
@@ -63,6 +81,48 @@ class Problems:
         if self._untold:
             details.append(f"{self._file}: and {self._untold} more")
         return _error(self._file, len(self), details)
+
+
+class EnvironmentProblems:
+    """Errors of the document that an environment comes to, merged over that of ``parent``.
+
+    Each is told once, in ``told``: not again when the parent has it too and the environment did not write
+    the value anew. What is told stands at the place where the environment wrote it, or would have.
+    """
+
+    def __init__(self, told: Problems, layer: Layer, parent: Problems | EnvironmentProblems) -> None:
+        self._told = told
+        self._layer = layer
+        self._parent = parent
+        self._found = Problems("")
+
+    def add(self, path: Path, reason: str) -> None:
+        written = self._layer.value_at(path)
+        if written is not None or not self._parent.has(path, reason):
+            self._told.add(self._layer.path + (written or path), reason)
+        self._found.add(path, reason)
+
+    @property
+    def is_full(self) -> bool:
+        return self._told.is_full
+
+    @property
+    def is_long(self) -> bool:
+        return self._told.is_long
+
+    def under(self, path: Path) -> bool:
+        return self._found.under(path)
+
+    def has(self, path: Path, reason: str) -> bool:
+        return self._found.has(path, reason)
+
+    def written_at(self, path: Path) -> Path:
+        """The place in the file of the value that stands at ``path`` of the merged document."""
+        written = self._layer.value_at(path)
+        return self._parent.written_at(path) if written is None else self._layer.path + written
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def unreadable(file: str, line: int, reason: str) -> HomeportError:

@@ -211,21 +211,32 @@ def _health(body: list[ast.stmt], variable: str) -> str:
     return ""
 
 
-def requirements(files: Mapping[str, str]) -> frozenset[str]:
-    """Names of the packages that requirements.txt and pyproject.toml ask for, normalised as pip does."""
+def requirements(files: Mapping[str, str]) -> dict[str, str]:
+    """The packages that requirements.txt and pyproject.toml ask for, names normalised as pip does.
+
+    Each with the versions that are allowed, as written (">=25,<26"): "" for any, "?" where that cannot be
+    told.
+    """
     lines = files.get("requirements.txt", "").splitlines()
     try:
         project = tomllib.loads(files.get("pyproject.toml", ""))
     except (ValueError, RecursionError):
         project = {}
     lines += _strings(project, "project", "dependencies")
-    lines += _strings(project, "tool", "poetry", "dependencies")
-    names = (re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?", line) for line in lines)
-    found = {re.sub(r"[-_.]+", "-", name[1]).lower() for name in names if name}
-    standard = any(
-        re.match(r"\s*(fastapi|litestar)\s*\[[^\]]*\b(standard|all)\b", line, re.I) for line in lines
-    )
-    return frozenset(found | {"uvicorn"}) if standard else frozenset(found)
+    found: dict[str, str] = {}
+    for line in lines:
+        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?([^;#]*)", line)
+        if match is not None:
+            # A hash or another option may follow: "gunicorn==25.1 --hash=sha256:…".
+            found[_normal(match[1])] = re.split(r"\s--?\w", match[3])[0].strip(" \t\\()")
+        if re.match(r"\s*(fastapi|litestar)\s*\[[^\]]*\b(standard|all)\b", line, re.I):
+            found.setdefault("uvicorn", "")
+    # Poetry's are names with versions in a notation of its own.
+    return {_normal(name): "?" for name in _strings(project, "tool", "poetry", "dependencies")} | found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _strings(value: object, *path: str) -> list[str]:

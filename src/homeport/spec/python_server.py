@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from homeport.spec.python_app import Interface, PythonApp
@@ -20,7 +21,7 @@ _SERVE = {
     "granian": "--interface {interface} --host 127.0.0.1 --port $PORT --http1-header-read-timeout 60000 "
     "{app}{factory}",
     "hypercorn": "--bind 127.0.0.1:$PORT --keep-alive {keep_alive} {app_or_call}",
-    "gunicorn": "--bind 127.0.0.1:$PORT --threads 8 --keep-alive {keep_alive} {app_or_call}",
+    "gunicorn": "--bind 127.0.0.1:$PORT --threads 8 --keep-alive {keep_alive}{control} {app_or_call}",
     "waitress": "--listen 127.0.0.1:$PORT --channel-timeout {keep_alive}{call} {app}",
 }
 _FOR = {
@@ -29,19 +30,43 @@ _FOR = {
 }
 """The first is installed where the app asks for none."""
 
+_CONTROL_SOCKET = (25, 1)
+"""gunicorn's version since which it opens a control socket, one for all that a user runs, unless told not
+to (its reference of settings, control_socket). An older one refuses to start when it is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
     name: str
     is_asked_for: bool
     """Whether the app's own requirements bring it."""
+    has_control_socket: bool = False
+    """Whether it is surely a gunicorn that opens a control socket."""
 
 
-def choose(interface: Interface, requirements: Collection[str]) -> Server:
+def choose(interface: Interface, requirements: Mapping[str, str], *, is_locked: bool = False) -> Server:
+    """``requirements``: as :func:`python_app.versions` gives them; ``is_locked``: a lock file decides."""
     for name in _FOR[interface]:
         if name in requirements:
-            return Server(name, True)
-    return Server(_FOR[interface][0], False)
+            controlled = name == "gunicorn" and not is_locked and _is_recent(requirements[name])
+            return Server(name, True, controlled)
+    return Server(_FOR[interface][0], False, _FOR[interface][0] == "gunicorn")
+
+
+def _is_recent(wanted: str) -> bool:
+    """Whether the newest version that ``wanted`` allows has a control socket. False where that is unsure."""
+    for clause in filter(None, (clause.strip() for clause in wanted.split(","))):
+        found = re.fullmatch(r"(===?|~=|>=|>|!=|<=|<)\s*v?(\d+)(?:\.(\d+))?(\.\d+)*", clause)
+        if found is None:
+            return False
+        operator, version = found[1], (int(found[2]), int(found[3] or 0))
+        if operator in (">=", ">", "!="):
+            continue
+        # "~=25.0" allows 25.3; "~=25.0.1" does not.
+        newest = (version[0], 10**9) if operator == "~=" and found[4] is None else version
+        if newest < _CONTROL_SOCKET or (operator, version) == ("<", _CONTROL_SOCKET):
+            return False
+    return True
 
 
 def serve(server: Server, app: PythonApp) -> str:
@@ -53,6 +78,7 @@ def serve(server: Server, app: PythonApp) -> str:
         factory=" --factory" if app.factory else "",
         call=" --call" if app.factory else "",
         interface=app.interface.value,
+        control=" --no-control-socket" if server.has_control_socket else "",
         keep_alive=KEEP_ALIVE,
     )
     path = f"PYTHONPATH={app.source} " if app.source else ""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from homeport.kernel.units import format_size
 from homeport.spec.document import LARGEST_FILE
-from homeport.spec.keys import KEYS, LATER, TABLES, Key, Table
+from homeport.spec.key import Example, Key, Table
+from homeport.spec.keys import KEYS, LATER, TABLES
 from homeport.spec.values import quoted
 
 EXAMPLE = """\
 [app]
 name = "shop"
+environment = "staging"
 
 [build]
 command = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"
@@ -35,6 +39,21 @@ unhealthy_after = 2
 
 [processes.worker]
 command = ".venv/bin/python -m shop.worker"
+start = "after-traffic"
+exclusive = true
+
+[processes.worker.liveness]
+command = "test -e tmp/alive"
+interval = "15s"
+timeout = "3s"
+unhealthy_after = 2
+
+[processes.mailer]
+command = ".venv/bin/python -m shop.mailer"
+
+[processes.mailer.heartbeat]
+file = "tmp/heartbeat"
+max_age = "30s"
 
 [processes.guide]
 static = "public"
@@ -43,15 +62,87 @@ static = "public"
 "shop.example.com" = "web"
 "shop.example.com/guide" = "guide"
 
-[env]
+[variables]
 LOG_LEVEL = "info"
 WEB_CONCURRENCY = 1
+DATABASE_PASSWORD = { from = "file:/run/secrets/database" }
+
+[variables.STRIPE_KEY]
+required = true
+secret = true
+pattern = "^sk_"
+description = "Key for payments"
+
+[variables.MAIL_MODE]
+type = "string"
+one_of = ["test", "live"]
+default = "live"
+
+[variables.API_TOKEN]
+from = "command:vault kv get -field=token secret/shop"
 
 [rollout]
 strategy = "rolling"
 drain = "1m"
 keep_warm = "30m"
 batch = 1
+
+[cron.nightly-report]
+schedule = "0 3 * * *"
+command = ".venv/bin/python -m shop.report"
+timezone = "Europe/Berlin"
+overlap = "queue"
+timeout = "20m"
+retries = 2
+retry_delay = "1m"
+missed = "skip"
+random_delay = "5m"
+user = "www-data"
+memory = "256MB"
+cpu = 0.5
+stop_grace = "20s"
+enabled = true
+
+[hooks]
+before-build = "bin/check-licenses"
+after-build = "bin/compile-messages"
+after-traffic = { command = "bin/purge-cdn", timeout = "1m" }
+after-rollback = "bin/tell-team"
+
+[hooks.before-traffic]
+command = ".venv/bin/python -m shop.migrate"
+timeout = "2m"
+
+[storage.uploads]
+path = "var/uploads"
+
+[maintenance]
+page = "public/maintenance.html"
+retry_after = "5m"
+
+[read_only]
+exempt = ["/login"]
+
+[environments.staging]
+domains = ["staging.example.com"]
+
+[environments.staging.variables]
+LOG_LEVEL = "debug"
+MAIL_MODE = "test"
+
+[environments.staging.cron.nightly-report]
+enabled = false
+
+[environments.preview]
+inherits = "staging"
+domains = ["preview.example.com"]
+replicas = { web = 1 }
+
+[environments.production]
+replicas = { web = 4 }
+
+[environments.production.rollout]
+strategy = "blue-green"
 """
 """A file that uses every key."""
 
@@ -110,9 +201,19 @@ def _row(key: Key) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def toml(value: str | int | float) -> str:
-    """A value as TOML writes it."""
-    return quoted(value) if isinstance(value, str) else str(value)
+def toml(value: Example) -> str:
+    """A value as TOML writes it, on one line."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return quoted(value)
+        case int() | float():
+            return str(value)
+        case Mapping():
+            return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
+        case _:
+            return f"[{', '.join(map(quoted, value))}]"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from homeport.spec.values import shown
+from homeport.spec.values import quoted, shown
 
 ANY_HOST = "*"
 _LONGEST_HOST = 253
@@ -25,6 +26,60 @@ def read_route(key: str) -> tuple[str, str]:
         raise ValueError(f"must begin with a host, or with * for any host: {shown('*' + key)}")
     host, slash, path = key.partition("/")
     return _host(host), _prefix(slash + path)
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """An array of hosts, each once, in the form that routes hold."""
+
+    words: str = "array of hosts"
+    most: int = 100
+
+    def read(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            example = f"[{quoted('staging.example.com')}]"
+            raise ValueError(f"must be an array of hosts, such as {example}, got {_array(value)}")
+        if len(value) > self.most:
+            raise ValueError(f"must be at most {self.most} hosts, got {len(value)}")
+        hosts: dict[str, None] = {}
+        for item in value:
+            if not isinstance(item, str):
+                raise ValueError(f"must be an array of hosts in quotes, got {shown(item)} in it")
+            host, prefix = read_route(item)
+            if prefix != "/" or "/" in item:
+                raise ValueError(f"must be hosts without a path, got {shown(item)}")
+            if host in hosts:
+                raise ValueError(f"must name each host once: {shown(host)} is there twice")
+            hosts[host] = None
+        return tuple(hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """An array of URL path prefixes, each once, in the form that routes hold."""
+
+    words: str = "array of URL path prefixes"
+    most: int = 100
+
+    def read(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise ValueError(
+                f"must be an array of URL paths, such as [{quoted('/login')}], got {_array(value)}"
+            )
+        if len(value) > self.most:
+            raise ValueError(f"must be at most {self.most} URL paths, got {len(value)}")
+        found: dict[str, None] = {}
+        for item in value:
+            if not isinstance(item, str) or not item.startswith("/"):
+                raise ValueError(
+                    f'must be URL paths that begin with "/", such as {quoted("/login")}, got {shown(item)} in it'
+                )
+            found[_prefix(item)] = None
+        return tuple(found)
+
+
+def _array(value: object) -> str:
+    return "an empty array" if value == [] else shown(value)
 
 
 def _host(text: str) -> str:
@@ -69,7 +124,7 @@ def _prefix(text: str) -> str:
     if not path:
         return "/"
     if "?" in path or "#" in path:
-        raise ValueError(f'must be a host and a path, without "?" or "#", got {shown(text)}')
+        raise ValueError(f'must have a path without "?" or "#", got {shown(text)}')
     if len(path) > _LONGEST_PREFIX:
         raise ValueError(f"must have a path of at most {_LONGEST_PREFIX} characters, got {len(path)}")
     segments = path[1:].split("/")

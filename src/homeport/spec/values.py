@@ -65,21 +65,54 @@ def _escaped(c: str) -> str:
     return named or (f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}")
 
 
-def _controls(text: str) -> bool:
+def controls(text: str) -> bool:
+    """Whether ``text`` holds ASCII control characters."""
     return any(ord(c) < 32 or ord(c) == 127 for c in text)
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
     words: str = "name"
+    longest: int = 40
 
     def read(self, value: object) -> str:
-        if isinstance(value, str) and NAME.fullmatch(value):
+        if isinstance(value, str) and NAME.fullmatch(value) and len(value) <= self.longest:
             return value
         raise ValueError(
-            "must be a name: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first, "
+            f"must be a name: 1 to {self.longest} of a-z, 0-9 and inner hyphens, a letter first, "
             f"such as {quoted('shop')}, got {shown(value)}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    words: str = "true or false"
+
+    def read(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        hint = ", without quotes" if value in ("true", "false") else ""
+        raise ValueError(f"must be true or false{hint}, got {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ShortText:
+    """One line of text for people or for another part to read."""
+
+    longest: int
+
+    @property
+    def words(self) -> str:
+        return f"text, at most {self.longest} characters"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"must be text in quotes, got {shown(value)}")
+        if len(value) > self.longest:
+            raise ValueError(f"must be of at most {self.longest} characters, got {len(value)}")
+        if controls(value):
+            raise ValueError(f"must be one line without control characters, got {shown(value)}")
+        return value.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +132,7 @@ class ShellLine:
                 'must be one line: join the steps with "&&", and end a line of a """ string '
                 "with a backslash to go on below"
             )
-        if _controls(value.replace("\t", "")):
+        if controls(value.replace("\t", "")):
             raise ValueError(f"must hold no control characters, got {shown(value)}")
         if len(value) > self.longest:
             raise ValueError(f"must be of at most {self.longest} characters, got {len(value)}")
@@ -113,18 +146,42 @@ class Directory:
     words: str = "directory"
 
     def read(self, value: object) -> str:
-        if not isinstance(value, str) or not value or _controls(value) or len(value) > 500:
-            raise ValueError(f'must be a directory of the release, such as "public", got {shown(value)}')
-        if "\\" in value:
-            raise ValueError(f'must part directories with "/", got {shown(value)}')
-        if value.startswith(("/", "~")):
+        return _path_below(value, "directory", "public") or "."
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A path below the top of the release, never the top itself. Held without "./" and final "/"."""
+
+    what: str = "file"
+    such_as: str = "tmp/alive"
+
+    @property
+    def words(self) -> str:
+        return f"{self.what} below the release's top"
+
+    def read(self, value: object) -> str:
+        path = _path_below(value, self.what, self.such_as)
+        if not path:
             raise ValueError(
-                f'must be relative to the top of the release, such as "public", got {shown(value)}'
+                f"must lie below the top of the release, such as {quoted(self.such_as)}, got {shown(value)}"
             )
-        parts = [part for part in value.split("/") if part not in ("", ".")]
-        if ".." in parts:
-            raise ValueError(f'must stay inside the release: no "..", got {shown(value)}')
-        return "/".join(parts) or "."
+        return path
+
+
+def _path_below(value: object, what: str, such_as: str) -> str:
+    if not isinstance(value, str) or not value or controls(value) or len(value) > 500:
+        raise ValueError(f"must be a {what} of the release, such as {quoted(such_as)}, got {shown(value)}")
+    if "\\" in value:
+        raise ValueError(f'must part directories with "/", got {shown(value)}')
+    if value.startswith(("/", "~")):
+        raise ValueError(
+            f"must be relative to the top of the release, such as {quoted(such_as)}, got {shown(value)}"
+        )
+    parts = [part for part in value.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise ValueError(f'must stay inside the release: no "..", got {shown(value)}')
+    return "/".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +196,7 @@ class UrlPath:
             )
         if "#" in value:
             raise ValueError(f'must hold no "#": it is never sent to a server, got {shown(value)}')
-        if not value.isascii() or _controls(value) or " " in value:
+        if not value.isascii() or controls(value) or " " in value:
             raise ValueError(
                 f"must hold no spaces, control characters or letters beyond ASCII (write %20 and the like), "
                 f"got {shown(value)}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from homeport.kernel.errors import Kind, declare
 
@@ -196,6 +196,81 @@ def stream(
     return child.returncode, reason
 
 
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a program gave, its streams apart."""
+
+    returncode: int
+    """Negative for a signal."""
+    stdout: bytes
+    stderr: bytes
+    """Its last 8 KB."""
+    stopped: str | None
+    """Why it was ended: "timeout", or "limit" when it gave more than was allowed."""
+
+
+def capture(argv: Sequence[str], *, timeout: float, limit: int) -> Captured:
+    """Run ``argv`` for at most ``timeout`` seconds and keep at most ``limit`` bytes of its stdout.
+
+    It sees the environment of this process without what is Homeport's, supervisor's and Python's own, and a
+    mark: when this returns, nothing of it is left, not even what it started in a session of its own. A child
+    that holds the pipes after the program has ended is not waited for. Raises OSError when it cannot be run.
+    """
+    import secrets
+    import selectors
+
+    own = ("HOMEPORT_", "SUPERVISOR_", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(own)}
+    env |= {OWNER: os.environ.get(OWNER, ""), INSTANCE: f"capture.{secrets.token_hex(8)}"}
+    deadline = time.monotonic() + timeout
+    child = subprocess.Popen(
+        argv,
+        cwd="/",
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdout is not None and child.stderr is not None
+    kept = {child.stdout: bytearray(), child.stderr: bytearray()}
+    stopped: str | None = None
+    exited_at: float | None = None
+    try:
+        with selectors.DefaultSelector() as selector:
+            for pipe in kept:
+                selector.register(pipe, selectors.EVENT_READ, pipe)
+            while selector.get_map() and stopped is None:
+                now = time.monotonic()
+                if now > deadline:
+                    stopped = "timeout"
+                elif ready := selector.select(0.05):
+                    for key, _ in ready:
+                        chunk = os.read(key.fd, 1 << 16)
+                        if not chunk:
+                            selector.unregister(key.fileobj)
+                        kept[key.data] += chunk
+                    del kept[child.stderr][:-8192]
+                    stopped = "limit" if len(kept[child.stdout]) > limit else None
+                elif child.poll() is not None:
+                    exited_at = exited_at or now
+                    if now - exited_at > 0.2:
+                        break
+        if stopped is None:
+            try:
+                child.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                stopped = "timeout"
+    finally:
+        kill_group(child.pid)
+        child.wait()
+        kill_marked(env[OWNER], env[INSTANCE])
+        child.stdout.close()
+        child.stderr.close()
+    out, err = (bytes(kept[pipe]) for pipe in (child.stdout, child.stderr))
+    return Captured(child.returncode, out, err, stopped)
+
+
 def kill_group(pid: int, sig: int = signal.SIGKILL) -> None:
     """Signal the process group led by ``pid``; silent when it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -275,6 +350,47 @@ def resident_bytes(pid: int) -> int | None:
     except (OSError, IndexError, ValueError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def foreground(argv: Sequence[str], document: bytes, *, grace: float) -> int:
+    """Run ``argv`` in this terminal and wait for it as a shell does; returns its exit status.
+
+    ``document`` can be read from the descriptor whose number is its last argument. Ctrl-C and Ctrl-\\
+    are the program's. When the terminal goes away or this process is told to end, the program is told
+    so, and killed ``grace`` seconds later. A signal that ends it gives 128 and its number.
+    """
+    fd = os.memfd_create("document", 0)
+    os.write(fd, document)
+    os.lseek(fd, 0, os.SEEK_SET)
+    told: list[int] = []
+    handlers: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.SIG_IGN,
+        signal.SIGQUIT: signal.SIG_IGN,
+        signal.SIGHUP: lambda number, _: told.append(number),
+        signal.SIGTERM: lambda number, _: told.append(number),
+    }
+    # Before the program starts: it sets what is ignored back to its default.
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    deadline: float | None = None
+    try:
+        child = subprocess.Popen([*argv, str(fd)], pass_fds=(fd,))
+        os.close(fd)
+        while True:
+            try:
+                child.wait(0.1)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            if told and deadline is None:
+                deadline = time.monotonic() + grace
+                child.send_signal(told[0])
+            if deadline is not None and time.monotonic() > deadline:
+                child.kill()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    status = child.returncode
+    return status if status >= 0 else 128 - status
 
 
 def replace(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], user: str | None) -> NoReturn:

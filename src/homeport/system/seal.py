@@ -7,14 +7,16 @@ A key file holds one key to a line, the newest first: what is sealed is sealed w
 with any. While it holds more than one, a change of keys is under way.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 KEY_FILE = "secrets.key"
 KEY_BYTES = 44
 """32 bytes in URL-safe base64."""
+_PUT_BACK = "put back the key file of this data directory: nothing else opens its secrets"
 
 
 class SealError(Exception):
@@ -46,13 +48,14 @@ def new_key() -> bytes:
 def read_keys(path: str) -> tuple[bytes, ...]:
     """The keys of a key file. Raises SealError when it is missing, others may read it, or it holds no keys."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise NoKey(f"cannot open {path}: there is no such file", "put back the key file") from None
+        raise NoKey(f"cannot open {path}: there is no such file", _PUT_BACK) from None
     except OSError as e:
-        raise SealError(f"cannot open {path}: {e.strerror}") from e
-    with os.fdopen(fd, "rb") as f:
-        status = os.fstat(f.fileno())
+        why = "it is a link" if e.errno == errno.ELOOP else e.strerror
+        raise SealError(f"cannot open {path}: {why}", _PUT_BACK) from e
+    try:
+        status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise SealError(f"cannot use {path}: it is no regular file")
         if status.st_mode & 0o077:
@@ -62,9 +65,11 @@ def read_keys(path: str) -> tuple[bytes, ...]:
             )
         if status.st_uid not in (os.geteuid(), 0):
             raise SealError(f"cannot use {path}: it belongs to user {status.st_uid}", f"chown it: {path}")
-        lines = f.read(64 * 1024).split()
+        lines = os.read(fd, 64 * 1024).split()
+    finally:
+        os.close(fd)
     if not lines or any(len(line) != KEY_BYTES for line in lines):
-        raise SealError(f"cannot use {path}: it holds no keys", "put back the key file of this data directory")
+        raise SealError(f"cannot use {path}: it holds no keys", _PUT_BACK)
     return tuple(lines)
 
 
@@ -83,19 +88,36 @@ class Box:
         token: bytes = self._fernet.encrypt(text.encode("utf-8"))
         return token.decode("ascii")
 
-    def open(self, token: str) -> str:
-        """Raises WrongKey."""
+    def open(self, token: str, what: str = "a secret") -> str:
+        """Raises WrongKey, which names ``what``."""
         from cryptography.fernet import InvalidToken
 
         try:
             text: bytes = self._fernet.decrypt(token.encode("ascii", "replace"))
         except InvalidToken:
-            raise WrongKey(
-                "cannot open a secret: it was sealed with another key",
-                "put back the secrets.key that belongs to this data directory",
-            ) from None
+            raise WrongKey(f"cannot open {what}: it was sealed with another key", _PUT_BACK) from None
         return text.decode("utf-8")
 
     def reseal(self, token: str) -> str:
         """The same text sealed with the first key. Raises WrongKey."""
         return self.seal(self.open(token))
+
+
+def open_all(path: str, tokens: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+    """What ``tokens`` gives, opened, by the same names, with the key file at ``path``.
+
+    A change of keys may come between reading tokens and reading keys: then both are read again.
+    Raises SealError, or WrongKey, which names the first that the keys do not open.
+    """
+    attempts = 3
+    while True:
+        attempts -= 1
+        sealed = tokens()
+        if not sealed:
+            return {}
+        box = Box(read_keys(path))
+        try:
+            return {name: box.open(token, name) for name, token in sealed.items()}
+        except WrongKey:
+            if attempts == 0:
+                raise

@@ -8,7 +8,7 @@ from edge_rig import SHOP, Client, Rig, wait_until
 
 from homeport.edge.fake import FakeEdge
 from homeport.edge.haproxy import HaproxyEdge
-from homeport.edge.model import Bind, EdgeState, Route, Server, Service
+from homeport.edge.model import Bind, EdgeState, Mode, Route, Server, Service
 from homeport.edge.port import Edge
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ServiceName
@@ -148,6 +148,48 @@ def test_a_bad_state_is_refused_and_nothing_changes(case: Case, what: str) -> No
     assert caught.value.code == "edge.config_invalid"
     assert caught.value.details
     assert case.edge.apply(case.state(case.server("a1"))).method == "none"
+
+
+DOWN, READ = Mode(SHOP, "maintenance", "soon"), Mode(SHOP, "read-only", allow=("10.0.0.0/8",), exempt=("/x",))
+
+
+def test_modes_are_switched_without_a_reload(case: Case) -> None:
+    state = case.state(case.server("a1"))
+    case.edge.apply(state)
+    for modes, method in (
+        ((DOWN,), "runtime"),
+        ((DOWN,), "none"),
+        ((READ, DOWN), "none"),
+        ((DOWN, READ), "none"),
+        ((replace(DOWN, message="later"), READ), "runtime"),
+        ((READ,), "runtime"),
+        ((READ, replace(DOWN, service=OTHER)), "none"),
+        ((), "runtime"),
+        ((replace(DOWN, service=OTHER),), "none"),
+    ):
+        assert case.edge.apply(replace(state, modes=modes)).method == method, modes
+
+
+BAD_MODES = {
+    "another kind": (replace(DOWN, kind="off"),),
+    "a control character": (replace(DOWN, message="\x1b[2J"),),
+    "no network": (replace(DOWN, allow=("here",)),),
+    "an exempt path with dots": (replace(READ, exempt=("/x/..",)),),
+    "a page too long": (replace(DOWN, page="x" * 10241),),
+    "one kind twice": (DOWN, replace(DOWN, message="other")),
+    "of a service that is not there": (replace(DOWN, service=OTHER, retry_after=0),),
+}
+
+
+@pytest.mark.parametrize("what", BAD_MODES)
+def test_a_bad_mode_is_refused_and_nothing_changes(case: Case, what: str) -> None:
+    good = replace(case.state(case.server("a1")), modes=(READ,))
+    case.edge.apply(good)
+    with pytest.raises(HomeportError) as caught:
+        case.edge.apply(replace(good, modes=BAD_MODES[what]))
+    assert caught.value.code == "edge.bad_mode"
+    assert caught.value.details
+    assert case.edge.apply(good).method == "none"
 
 
 def test_out_of_reach(case: Case) -> None:

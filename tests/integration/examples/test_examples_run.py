@@ -195,7 +195,7 @@ def test_a_broken_release_answers_500_and_says_why_in_its_log(tmp_path: Path) ->
     assert "Traceback" in log and "cannot load the price list" in log
 
 
-def test_the_worker_sums_up_and_ends_at_sigterm(tmp_path: Path) -> None:
+def test_the_worker_packs_each_order_once_and_ends_at_sigterm(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "orders.jsonl").write_text('{"id":"a","items":2}\n{"id":"b","items":3}\n{"id":"c",')
@@ -207,12 +207,22 @@ def test_the_worker_sums_up_and_ends_at_sigterm(tmp_path: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 10
-        while not (data / "summary.json").exists():
+        while not (data / "packed.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        summary = json.loads((data / "summary.json").read_text())
-        assert (summary["orders"], summary["items"]) == (2, 5)
+        assert json.loads((data / "packed.json").read_text()) == {"orders": 2}
+        packed = [json.loads(line)["id"] for line in (data / "packed.jsonl").read_text().splitlines()]
+        assert packed == ["a", "b"]
         assert worker.stop() == 0
+        report = subprocess.run(
+            [sys.executable, "-m", "shop.report"],
+            cwd=EXAMPLES / "shop",
+            env={"SHOP_DATA": str(data)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert report.stdout == "2 orders, 5 items, 2 packed\n"
     finally:
         worker.end()
     assert "worker stopped" in worker.log.read_text()

@@ -8,9 +8,9 @@ import pytest
 
 from homeport.edge import commands
 from homeport.edge.commands import Layout
-from homeport.edge.model import Bind, EdgeState, Route, Server, Service
-from homeport.edge.observed import Running, RunningServer
-from homeport.edge.plan import Nothing, Reload, Runtime, differences, plan
+from homeport.edge.model import Bind, EdgeState, Mode, Route, Server, Service
+from homeport.edge.observed import Pairs, Running, RunningServer
+from homeport.edge.plan import Nothing, Reload, Runtime, differences, obey_modes, plan
 from homeport.edge.render import digest
 from homeport.kernel.ids import ServiceName
 
@@ -37,6 +37,8 @@ class HaproxyModel:
             str(LAYOUT.routes): commands.route_entries(start.routes),
             str(LAYOUT.health): commands.health_entries(start.services),
         }
+        for file, entries in zip(LAYOUT.mode_maps, commands.mode_entries(start), strict=True):
+            self.maps[str(file)] = dict(entries)
         self.busy: set[str] = set()
         for service in start.services:
             for s in service.servers:
@@ -51,8 +53,20 @@ class HaproxyModel:
         return Running(
             1, self.digest, False,
             tuple(replace(s, connections=int(s.name in self.busy)) for s in self.servers.values()),
-            *(tuple(self.maps[str(f)].items()) for f in (LAYOUT.hosts, LAYOUT.routes, LAYOUT.health)),
+            *(self._pairs(file) for file in (LAYOUT.hosts, LAYOUT.routes, LAYOUT.health)),
+            tuple(self._pairs(file) for file in LAYOUT.mode_maps),
         )  # fmt: skip
+
+    def _pairs(self, file: Path) -> Pairs:
+        return tuple(self.maps[str(file)].items())
+
+    def modes_are_whole(self) -> bool:
+        """Every mode that is switched on has all that answers are made of."""
+        texts = self.maps[str(LAYOUT.mode_texts)]
+        return all(
+            {mode, f"{mode}.json", f"{mode}/retry"} <= texts.keys()
+            for mode in self.maps[str(LAYOUT.modes)].values()
+        )
 
     def obey(self, command: str) -> None:
         words = command.split()
@@ -65,6 +79,8 @@ class HaproxyModel:
                 self.maps[file][key] = value
             case ["del", "map", file, key]:
                 del self.maps[file][key]
+            case ["clear", "map", file]:
+                self.maps[file].clear()
             case ["add", "server", name, endpoint, "weight", weight, *_]:
                 service, _, instance = name.partition("/")
                 assert (service, instance) not in self.servers
@@ -104,6 +120,14 @@ STATES = (
     state(server("b", 256), routes=(Route("shop.example", "/", SHOP), Route("*", "/x", SITE))),
     state(server("b", 5, health_path="/up"), server("c", 7), routes=(Route("shop.example", "/", SITE),)),
     state(server("a", 1, health_path="/a"), server("b", 0), server("c", 3)),
+    replace(
+        state(server("a")),
+        modes=(
+            Mode(SHOP, "maintenance", "one", allow=("10.0.0.0/8", "::1/128")),
+            Mode(SITE, "read-only", "two", allow=("10.1.0.0/16",), exempt=("/login",)),
+        ),
+    ),
+    replace(state(server("b")), modes=(Mode(SHOP, "read-only", exempt=("/",)), Mode(SITE, "maintenance"))),
 )
 
 
@@ -119,10 +143,12 @@ def test_it_arrives_from_every_interrupted_prefix_and_always_serves(
         for step in steps[:stop]:
             haproxy.obey(step)
             assert haproxy.serving() > 0, f"no server after {step}"
+            assert haproxy.modes_are_whole(), step
         rest = plan(haproxy.running(), then, LAYOUT)
         for step in rest.commands if isinstance(rest, Runtime) else ():
             haproxy.obey(step)
             assert haproxy.serving() > 0, f"no server after {step}"
+            assert haproxy.modes_are_whole(), step
         assert differences(haproxy.running(), then, LAYOUT) == ()
         want = {s.name: s.weight for s in then.services[0].servers}
         assert {s.name: s.weight for s in haproxy.servers.values() if not s.in_maintenance} == want
@@ -186,3 +212,40 @@ def test_order_never_matters() -> None:
     services = [replace(s, servers=s.servers[::-1]) for s in services]
     turned = replace(full, services=tuple(services), routes=tuple(routes))
     assert plan(HaproxyModel(full).running(), turned, LAYOUT) == Nothing()
+
+
+ON = replace(state(server("a"), server("b", 0)), modes=(Mode(SHOP, "maintenance", allow=("10.0.0.0/8",)),))
+
+
+def test_modes_go_on_before_all_else_and_off_after() -> None:
+    off = state(server("a", 0), server("b"))
+    on = plan(HaproxyModel(off).running(), ON, LAYOUT)
+    assert isinstance(on, Runtime)
+    where = on.commands.index(f"add map {LAYOUT.modes} {SHOP} {SHOP}/maintenance")
+    assert all(" map " in command for command in on.commands[:where])
+    assert [c.split()[2] for c in on.commands[where + 1 :]] == [f"{SHOP}/a", f"{SHOP}/b"]
+    back = plan(HaproxyModel(ON).running(), off, LAYOUT)
+    assert isinstance(back, Runtime)
+    where = back.commands.index(f"del map {LAYOUT.modes} {SHOP}")
+    assert [c.split()[:2] for c in back.commands[:where]] == [["set", "server"]] * 2
+    assert all(c.startswith("del map ") for c in back.commands[where:])
+
+
+@pytest.mark.parametrize("then", STATES)
+def test_a_draining_worker_obeys_the_modes_from_whatever_it_has(then: EdgeState) -> None:
+    for first in STATES:
+        haproxy = HaproxyModel(first)
+        for command in obey_modes(haproxy.running().mode_maps, then, LAYOUT):
+            haproxy.obey(command)
+            assert haproxy.modes_are_whole(), command
+        assert obey_modes(haproxy.running().mode_maps, then, LAYOUT) == ()
+
+
+def test_a_mode_map_that_holds_a_key_twice_is_made_anew() -> None:
+    running = HaproxyModel(ON).running()
+    doubled = (*running.mode_maps[:3], running.mode_maps[3] * 2)
+    assert plan(replace(running, mode_maps=doubled), ON, LAYOUT) == Reload("a map holds a key twice")
+    assert obey_modes(doubled, ON, LAYOUT) == (
+        f"clear map {LAYOUT.modes}",
+        f"add map {LAYOUT.modes} {SHOP} {SHOP}/maintenance",
+    )

@@ -163,6 +163,10 @@ def test_other_answers_of_haproxy() -> None:
     with pytest.raises(ValueError):
         observed.parse_info("Unknown command\n")
     assert observed.parse_map("0x55 a/ b\n0x56 s1 /up?x=1\n\n") == (("a/", "b"), ("s1", "/up?x=1"))
+    assert observed.parse_maps("\n0x1 a b c\n\n\n", 3) == ((), (("a", "b c"),), ())
+    for cut in ("", "\n", "\n\n\n", "\n0x1 a b\n"):
+        with pytest.raises(ValueError):
+            observed.parse_maps(cut, 2)
     text = (
         "#<PID> <type> <reloads> <uptime> <version>\n42 master 1 [failed: 2] 0d00h 2.6\n# workers\n"
         "50 worker 0 0d00h 2.6\n# old workers\n43 worker 1 0d00h 2.6\n# programs\n"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from homeport.edge.model import Bind
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, ProcessName, ReleaseId
 from homeport.rollout import desired, rules
-from homeport.rollout.model import Environment, Instance
+from homeport.rollout.model import Config, Environment, Instance
 from homeport.spec.model import Build
 from homeport.spec.parse import parse
 
@@ -72,8 +72,13 @@ def test_workers_are_not_the_edges_business():
 
 def test_variables_set_by_hand_win_over_the_specs_and_homeports_over_both():
     process = ONE.process("web")
-    spec = desired.instance_spec(instance(), process, ONE, (("B", "hand"), ("HOMEPORT_APP", "x")), "/dir")
+    config = Config.of({"B": "hand", "HOMEPORT_APP": "x"}, {"KEY": 2})
+    spec = desired.instance_spec(
+        instance(), process, ONE, config, "/dir", tokens={"KEY": "sealed"}, storage={"up-loads": "/s"}
+    )
     seen = dict(spec.environment)
+    assert seen["HOMEPORT_STORAGE_UP_LOADS"] == "/s"
+    assert spec.secrets == (("KEY", "sealed"),) and "KEY" not in seen
     assert (seen["A"], seen["B"], seen["HOMEPORT_APP"], seen["PORT"]) == ("spec", "hand", "shop", "20000")
 
 

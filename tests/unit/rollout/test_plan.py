@@ -36,14 +36,25 @@ def seen(release, process, n, *, weight=0, ready=True, mine=False, retiring=Fals
 
 
 def goal(
-    release="r2", web=2, worker=0, api=0, strategy="blue-green", batch=1, config="x", fresh=False, first=False
+    release="r2",
+    web=2,
+    worker=0,
+    api=0,
+    strategy="blue-green",
+    batch=1,
+    config="x",
+    fresh=False,
+    first=False,
+    exclusive=False,
+    after_traffic=False,
+    **hooks,
 ):
     wants = [Want(WEB, True, web)]
     if api:
         wants.append(Want(API, True, api))
     if worker:
-        wants.append(Want(WORKER, False, worker))
-    return Goal(ReleaseId(release), tuple(wants), strategy, batch, config, fresh, first)
+        wants.append(Want(WORKER, False, worker, exclusive, after_traffic))
+    return Goal(ReleaseId(release), tuple(wants), strategy, batch, config, fresh, first, **hooks)
 
 
 class World:
@@ -53,6 +64,14 @@ class World:
         self.goal = goal
         self.seen = observed
         self.never_ready = never_ready
+        self.bad_hooks: frozenset[str] = frozenset()
+        self.chosen_before = [
+            i
+            for want in goal.wants
+            if want.exclusive
+            for i in plan._choose(goal, want, list(observed.instances))
+        ]
+        self.had_traffic = any(i.release == goal.release and i.weight for i in observed.instances)
         self.finished = False
         self.started_in_rotation = self.in_rotation()
 
@@ -73,6 +92,10 @@ class World:
                 s = replace(s, built=True)
             case plan.StartInstance(process, n):
                 new = seen(self.goal.release, process, n, ready=False, mine=True)
+                if any(w.process == process and w.exclusive for w in self.goal.wants):
+                    others = [i for i in s.instances if i.process == process and not i.mine]
+                    kept = {i.name for i in self.chosen_before}
+                    assert not [i for i in others if i.name not in kept], "old and new side by side"
                 assert new.name not in {i.name for i in s.instances}, "a name was used twice"
                 s = replace(s, instances=(*s.instances, new))
             case plan.AwaitReady(names):
@@ -99,7 +122,17 @@ class World:
                         for i in s.instances
                     ),
                 )
+            case plan.RunHook(hook):
+                assert hook not in s.hooks, "a hook runs twice"
+                moved = any(i.release == self.goal.release and i.weight for i in s.instances)
+                if hook == "before-traffic":
+                    assert not s.promoted and not s.failed
+                    assert not (moved and self.goal.strategy == "blue-green" and not self.had_traffic)
+                if hook in self.goal.back and s.failed:
+                    assert not any(i.mine and i.weight for i in s.instances)
+                s = replace(s, hooks=s.hooks | {hook}, failed=s.failed or hook in self.bad_hooks)
             case plan.Promote():
+                assert set(self.goal.before) <= s.hooks, "promoted before its hooks ran"
                 s = replace(s, promoted=True, serving=self.goal.release)
             case plan.StopInstances(names):
                 for i in s.instances:
@@ -109,6 +142,8 @@ class World:
                             assert i.mine, "the old release is stopped before the verdict"
                 s = replace(s, instances=tuple(i for i in s.instances if i.name not in names))
             case plan.Finish():
+                if s.promoted:
+                    assert set(self.goal.after) <= s.hooks
                 self.finished = True
         self.seen = s
         self.check()
@@ -258,6 +293,11 @@ def situations(draw):
         config=draw(st.sampled_from([None, "x", "y"])),
         fresh=draw(st.booleans()),
         first=draw(st.booleans()),
+        exclusive=draw(st.booleans()),
+        after_traffic=draw(st.booleans()),
+        before=draw(st.sampled_from([(), ("before-traffic",)])),
+        after=draw(st.sampled_from([(), ("after-traffic",)])),
+        back=draw(st.sampled_from([(), ("after-rollback",)])),
     )
     instances = []
     for release in ("r1", "r2"):
@@ -325,3 +365,74 @@ def test_the_whole_plan_is_what_step_by_step_gives(strategy):
     world = World(goal(web=3, worker=1, strategy=strategy), observed(*instances))
     whole = world.steps()
     assert list(whole) == world.run()
+
+
+def kinds_of(steps):
+    return [type(s).__name__ for s in steps]
+
+
+def test_an_exclusive_worker_stops_before_the_new_one_starts_and_after_the_new_web_is_ready():
+    old = [seen("r1", "web", 1, weight=100), seen("r1", "worker", 1)]
+    world = World(goal(web=1, worker=1, exclusive=True), observed(*old))
+    steps = world.run()
+    assert kinds_of(steps) == [
+        "StartInstance",
+        "AwaitReady",
+        "StopInstances",
+        "StartInstance",
+        "AwaitReady",
+        "Shift",
+        "Promote",
+        "Finish",
+    ]
+    assert steps[2].names == ("shop.production.r1.worker.1",)
+
+
+def test_a_worker_after_traffic_starts_when_the_traffic_has_moved_but_before_the_verdict():
+    old = [seen("r1", "web", 1, weight=100), seen("r1", "worker", 1)]
+    world = World(goal(web=1, worker=1, after_traffic=True), observed(*old))
+    assert kinds_of(world.run()) == [
+        "StartInstance",
+        "AwaitReady",
+        "Shift",
+        "StartInstance",
+        "AwaitReady",
+        "Promote",
+        "StopInstances",
+        "Finish",
+    ]
+
+
+def test_a_worker_after_traffic_that_fails_gives_the_traffic_back():
+    old = [seen("r1", "web", 1, weight=100), seen("r1", "worker", 1)]
+    bad = frozenset({"shop.production.r2.worker.1"})
+    world = World(goal(web=1, worker=1, after_traffic=True), observed(*old), never_ready=bad)
+    world.run()
+    assert {i.name for i in world.seen.instances if i.weight} == {"shop.production.r1.web.1"}
+    assert "shop.production.r1.worker.1" in {i.name for i in world.seen.instances}
+
+
+def test_hooks_run_once_each_at_their_moment():
+    old = [seen("r1", "web", 1, weight=100)]
+    hooks = {"before": ("before-traffic",), "after": ("after-traffic",), "back": ("after-rollback",)}
+    world = World(goal(web=1, **hooks), observed(*old))
+    steps = world.run()
+    assert [s.name if isinstance(s, plan.RunHook) else type(s).__name__ for s in steps] == [
+        "StartInstance",
+        "AwaitReady",
+        "before-traffic",
+        "Shift",
+        "Promote",
+        "after-traffic",
+        "Finish",
+    ]
+
+
+def test_a_hook_that_fails_before_traffic_stops_the_rollout_and_the_way_back_has_its_own():
+    old = [seen("r1", "web", 1, weight=100)]
+    world = World(goal(web=1, before=("before-traffic",), back=("after-rollback",)), observed(*old))
+    world.bad_hooks = frozenset({"before-traffic"})
+    steps = world.run()
+    assert not any(isinstance(s, plan.Shift | plan.Promote) for s in steps)
+    assert [s.name for s in steps if isinstance(s, plan.RunHook)] == ["before-traffic", "after-rollback"]
+    assert {i.release for i in world.seen.instances} == {"r1"}

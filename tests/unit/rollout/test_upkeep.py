@@ -1,10 +1,11 @@
 """What the keeper decides: when to stop, when to heal, what to prune."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ProcessName, ReleaseId
 from homeport.rollout import upkeep
-from homeport.rollout.model import Environment, Instance, Release, ReleaseState
+from homeport.rollout.model import Config, Deployment, Environment, Instance, Release, ReleaseState
 from homeport.runtime.model import InstanceState, InstanceStatus
 from homeport.spec.parse import parse
 
@@ -75,10 +76,21 @@ def test_instances_of_another_release_do_not_count_as_there():
 def test_prune_keeps_the_newest_five_what_serves_what_runs_and_the_way_back():
     releases = [release(n) for n in range(1, 11)]
     history = {
-        PRODUCTION: [(ReleaseId("r9"), (), True), (ReleaseId("r3"), (), False), (ReleaseId("r2"), (), True)]
+        PRODUCTION: [
+            Deployment(ReleaseId("r9"), Config(), True),
+            Deployment(ReleaseId("r3"), Config(), False),
+            Deployment(ReleaseId("r2"), Config(), True),
+        ]
     }
     pruned = upkeep.prunable(releases, [environment("r9")], [instance("r4")], history)
     assert [r.id for r in pruned] == ["r1", "r3", "r5"]
+
+
+def test_a_release_is_kept_while_another_uses_its_files():
+    releases = [release(1), replace(release(2), base=ReleaseId("r1")), *(release(n) for n in range(3, 9))]
+    pruned = upkeep.prunable(releases, [environment("r2")], [], {})
+    assert "r1" not in [r.id for r in pruned]
+    assert "r1" in [r.id for r in upkeep.prunable(releases, [environment("r8")], [], {})]
 
 
 def test_failed_builds_do_not_take_the_place_of_good_ones():

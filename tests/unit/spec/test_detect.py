@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,8 @@ from homeport.spec.parse import parse
 
 VENV = "python3 -m venv .venv && .venv/bin/python -m pip install"
 UVICORN = ".venv/bin/python -m uvicorn {} --host 127.0.0.1 --port $PORT --timeout-keep-alive 75"
-GUNICORN = ".venv/bin/python -m gunicorn --bind 127.0.0.1:$PORT --threads 8 --keep-alive 75 {}"
+OLD_GUNICORN = ".venv/bin/python -m gunicorn --bind 127.0.0.1:$PORT --threads 8 --keep-alive 75 {}"
+GUNICORN = OLD_GUNICORN.replace("{}", "--no-control-socket {}")
 
 FASTAPI = """
 import re
@@ -379,7 +381,7 @@ def test_the_file_for_a_fastapi_app_reads_well() -> None:
         write(proposal({"main.py": FASTAPI, "requirements.txt": "fastapi"}), "shop")
         == """\
 # Homeport runs a FastAPI app (main:app in main.py) by this file.
-# Every key is described in docs/reference/configuration.md.
+# homeport init --keys describes every key.
 
 [app]
 name = "shop"
@@ -403,10 +405,55 @@ health = { path = "/healthz" }
 # command = "…"
 
 [routes]
-# Requests for any host. A host of your own: "shop.example.com" = "web"
+# Requests for any host: one app of a machine can have that. A domain of your own instead, once
+# its DNS leads here: "shop.example.com" = "web"
 "*" = "web"
 """
     )
+
+
+@pytest.mark.parametrize("write_it", [lambda host: write(proposal({"main.py": FASTAPI}), "blog", host),
+                                      lambda host: write_blank("blog", "", "./run", host)])  # fmt: skip
+def test_where_another_app_has_every_host_the_file_names_one_that_a_browser_finds(write_it: Any) -> None:
+    text = write_it("blog.localhost")
+    assert [(r.host, r.prefix, r.process) for r in parse(text).routes] == [("blog.localhost", "/", "web")]
+    assert 'Another app has "*"' in text and '"shop.example.com" = "web"' in text
+
+
+@pytest.mark.parametrize(
+    ("requirement", "told"),
+    [
+        ("gunicorn", True),
+        ("gunicorn>=20", True),
+        ("gunicorn>=20,<26", True),
+        ("gunicorn[gevent]~=25.0 ; python_version > '3'", True),
+        ("gunicorn==25.1.0", True),
+        ("gunicorn == 25.3 --hash=sha256:00 # pinned", True),
+        ("gunicorn<=25.1", True),
+        ("gunicorn==25.0.3", False),
+        ("gunicorn~=25.0.1", False),
+        ("gunicorn<25.1", False),
+        ("gunicorn>=20,<23", False),
+        ("gunicorn~=20.1", False),
+        ("gunicorn==25.*", False),
+        ("gunicorn @ https://example.com/gunicorn.tar.gz", False),
+        ("gunicorn\n-c constraints.txt", False),
+    ],
+)
+def test_a_gunicorn_that_knows_of_control_sockets_is_told_to_open_none(requirement: str, told: bool) -> None:
+    app = "from flask import Flask\napp = Flask('x')"
+    detected = proposal({"app.py": app, "requirements.txt": f"flask\n{requirement}\n"})
+    assert detected.command == (GUNICORN if told else OLD_GUNICORN).format("app:app")
+
+
+def test_where_a_lock_file_or_poetry_says_which_gunicorn_it_is_told_nothing_it_may_not_know() -> None:
+    app = "from flask import Flask\napp = Flask('x')"
+    project = '[project]\nname = "x"\ndependencies = ["flask", "gunicorn"]\n'
+    poetry = '[tool.poetry.dependencies]\nflask = "^3"\ngunicorn = "^22"\n'
+    assert proposal({"app.py": app, "pyproject.toml": project}).command == GUNICORN.format("app:app")
+    for text, names in ((project, ("uv.lock",)), (poetry, ())):
+        detected = proposal({"app.py": app, "pyproject.toml": text}, *names)
+        assert detected.command == OLD_GUNICORN.format("app:app")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from homeport.kernel.errors import HomeportError, Kind
-from homeport.spec.keys import LATER
+from homeport.spec.keys import ELSEWHERE, LATER
 from homeport.spec.model import Build, Health, Process, Rollout, Route, Spec, Variable
 from homeport.spec.parse import parse
 
@@ -140,7 +140,7 @@ strategy = "canary"
     assert (
         "\n".join(caught.value.details)
         == """\
-shop/homeport.toml:1: at 'title': unknown key; known: app, build, env, processes, rollout, routes
+shop/homeport.toml:1: at 'title': unknown key; known: app, build, cron, environments, hooks, maintenance, processes, read_only, rollout, routes, storage, variables
 shop/homeport.toml:4: at 'app.name': must be a name: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first, such as "shop", got "My Shop"
 shop/homeport.toml:7: at 'build.comand': unknown key; did you mean "command"?
 shop/homeport.toml:8: at 'build.timeout': must be a duration from 1s to 24h, such as "30s" or "10m", got 900
@@ -204,7 +204,7 @@ def test_dots_in_a_comment_are_no_dotted_key() -> None:
         ("processes = 1\n[app]\nname='x'", ["1: at 'processes': must be a table, got 1"]),
         ("[app]\nname='x'\n[processes]\nweb = 'run'", ["4: at 'processes.web': must be a table, got \"run\""]),
         ("[app]\nname='x'\n[processes]\ncommand = 'run'",
-         ["4: at 'processes.command': belongs in a process, such as [processes.web]"]),
+         ["4: at 'processes.command': belongs in a table, such as [processes.web]"]),
         ("[app]\nname='x'\n[[processes.web]]\ncommand = 'run'",
          ["3: at 'processes.web': must be a table, got an array: write [processes.web], not [[…]]"]),
         ("[app]\nname='x'\n[processes.\"a b\"]\ncommand = 'run'",
@@ -215,17 +215,18 @@ def test_dots_in_a_comment_are_no_dotted_key() -> None:
          ["3: at 'processes.web': has both \"command\" and \"static\": a process has one of them"]),
         (web("command = 'x'", "health = '/up'"), ["5: at 'processes.web.health': must be a table, got \"/up\""]),
         ("replicas = 2\n" + web("command = 'x'"),
-         ["1: at 'replicas': unknown key; did you mean 'processes.NAME.replicas'?"]),
+         ["1: at 'replicas': unknown key; did you mean 'processes.NAME.replicas' or 'environments.NAME.replicas'?"]),
         ("command = 'x'\n" + web("command = 'x'"),
-         ["1: at 'command': unknown key; did you mean 'build.command' or 'processes.NAME.command'?"]),
+         ["1: at 'command': unknown key; did you mean 'build.command' or 'processes.NAME.command' "
+          "or 'processes.NAME.liveness.command'?"]),
         (web("command = 'x'", "[process.web]"), ["5: at 'process': unknown key; did you mean \"processes\"?"]),
         (SMALLEST + "[env]\nPORT = 1", ["6: at 'env.PORT': is reserved: Homeport sets it itself"]),
         (SMALLEST + "[env]\nPATH = 'x'", ["6: at 'env.PATH': is reserved: Homeport sets it itself"]),
         (SMALLEST + "[env]\nHOMEPORT_X = 'x'", ["6: at 'env.HOMEPORT_X': is reserved: Homeport sets it itself"]),
         (SMALLEST + "[env]\n1A = 1",
          ["6: at 'env.1A': must be a name of at most 128 letters, digits and \"_\", no digit first"]),
-        (SMALLEST + "env = 1", ["5: at 'processes.web.env': unknown key; known: command, cpu, health, memory, replicas, "
-                                "response_timeout, start_timeout, static, stop_grace, user"]),
+        (SMALLEST + "env = 1", ["5: at 'processes.web.env': is not known for one process: variables are for all of them, "
+                                "in [variables]"]),
         (SMALLEST + "[routes]\nshop.example.com = 'web'",
          ["6: at 'routes.shop': must be the name of a process; a host stands in quotes: "
           '"shop.example.com" = "web"']),
@@ -257,10 +258,17 @@ def test_a_bad_variable_is_refused_and_its_value_not_told(value: str) -> None:
 
 @pytest.mark.parametrize("path", LATER)
 def test_what_a_later_version_brings_is_refused_by_its_name(path: str) -> None:
-    [problem] = problems(
-        SMALLEST + (f"[{path}.x]\ny = 1" if "." not in path else f"[rollout]\n{path[8:]} = 1")
-    )
-    assert f"at '{path}': {LATER[path]} not in this version of Homeport yet; take it out" in problem
+    where = path.replace("NAME", "staging")
+    table, _, key = where.rpartition(".")
+    [problem] = problems(SMALLEST + (f"[{table}]\n{key} = 1" if table else f"[{where}.x]\ny = 1"))
+    assert f"at '{where}': {LATER[path]} not in this version of Homeport yet; take it out" in problem
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_what_is_looked_for_in_the_wrong_place_is_sent_to_the_right_one(path: str) -> None:
+    where = path.replace("processes.NAME", "processes.web").replace("NAME", "staging")
+    [problem] = problems(f"{SMALLEST}[{where}]")
+    assert f"at '{where}': {ELSEWHERE[path]}" in problem
 
 
 @pytest.mark.parametrize(
@@ -285,13 +293,13 @@ def test_errors_of_processes_do_not_hide_behind_errors_of_routes() -> None:
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("timeout", "did you mean 'build.timeout' or 'processes.NAME.health.timeout'?"),
+        ("timeout", "did you mean 'processes.NAME.health.timeout' or 'processes.NAME.liveness.timeout'?"),
         ("user_", 'did you mean "user"?'),
         ("strategy", "did you mean 'rollout.strategy'?"),
-        ("x" * 61, "known: command, cpu, health, memory, replicas, response_timeout, start_timeout, "
-         "static, stop_grace, user"),
-        ("static" + "_" * 55, "known: command, cpu, health, memory, replicas, response_timeout, start_timeout, "
-         "static, stop_grace, user"),
+        ("x" * 61, "known: command, cpu, exclusive, health, heartbeat, liveness, memory, replicas, "
+         "response_timeout, start, start_timeout, static, stop_grace, user"),
+        ("static" + "_" * 55, "known: command, cpu, exclusive, health, heartbeat, liveness, memory, replicas, "
+         "response_timeout, start, start_timeout, static, stop_grace, user"),
     ],
 )  # fmt: skip
 def test_what_may_have_been_meant_by_an_unknown_key(key: str, hint: str) -> None:

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, ProcessName
-from homeport.spec.keys import RESERVED, RESERVED_PREFIX
 from homeport.spec.model import STRATEGIES, Build, Health, Process, Rollout, Route, Spec, Variable
 from homeport.spec.parse import parse
 from homeport.spec.reference import EXAMPLE
 from homeport.spec.values import quoted
+from homeport.spec.variables import RESERVED, RESERVED_PREFIX
 
 quick = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 

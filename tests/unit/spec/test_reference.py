@@ -21,9 +21,11 @@ def test_the_page_in_docs_is_what_the_table_says() -> None:
 def test_the_example_parses_and_uses_every_key() -> None:
     parse(EXAMPLE)
     for key in KEYS:
-        assert re.search(rf"^{key.name} = ", EXAMPLE, re.MULTILINE), key.path
+        pattern = rf"^{key.name} = |[{{,] {key.name} = |^\[{re.escape(key.path)}\]$"
+        assert re.search(pattern, EXAMPLE, re.MULTILINE), key.path
     for table in TABLES:
-        assert f"[{table.path.replace('NAME', 'web')}]" in EXAMPLE
+        pattern = re.escape(table.path).replace("NAME", "[A-Za-z_-]+")
+        assert re.search(rf"^\[{pattern}\]$", EXAMPLE, re.MULTILINE), table.path
 
 
 def test_every_key_and_table_is_on_the_page() -> None:
@@ -51,4 +53,5 @@ def test_the_examples_on_the_page_parse_when_they_are_whole_files() -> None:
 
 
 def test_values_are_written_as_toml() -> None:
-    assert [toml("a"), toml(2), toml(0.5)] == ['"a"', "2", "0.5"]
+    assert [toml("a"), toml(2), toml(0.5), toml(True)] == ['"a"', "2", "0.5", "true"]
+    assert [toml(["a", "b"]), toml({"web": 4})] == ['["a", "b"]', "{ web = 4 }"]

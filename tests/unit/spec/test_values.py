@@ -6,8 +6,22 @@ from dataclasses import MISSING, fields
 
 import pytest
 
-from homeport.spec.keys import HEALTH, KEYS, PROCESS, Key
-from homeport.spec.model import Build, Health, Process, Rollout
+from homeport.spec.key import Key
+from homeport.spec.keys import KEYS
+from homeport.spec.model import (
+    HOOKS,
+    Build,
+    Cron,
+    Health,
+    Heartbeat,
+    Hook,
+    Liveness,
+    Maintenance,
+    Process,
+    ReadOnly,
+    Rollout,
+    Storage,
+)
 from homeport.spec.values import (
     Directory,
     Duration,
@@ -113,13 +127,36 @@ def test_examples_and_defaults_of_the_table_are_values_of_their_type(key: Key) -
     assert (key.default is None) == bool(key.absent)
 
 
-def test_the_table_names_every_field_of_the_model_with_its_default() -> None:
-    for table, model in (("build", Build), (PROCESS, Process), (HEALTH, Health), ("rollout", Rollout)):
-        own = [field for field in fields(model) if field.name not in ("name", "health")]
-        assert {field.name for field in own} == {key.name for key in KEYS if key.table == table}
-        for field in own:
-            key = BY_PATH[f"{table}.{field.name}"]
-            if key.default is not None:
-                assert key.type.read(key.default) == field.default, key.path
-            else:
-                assert field.default in (None, "", MISSING), key.path
+INNER = ("name", "health", "liveness", "heartbeat")
+
+
+@pytest.mark.parametrize(
+    ("table", "model"),
+    [
+        ("build", Build),
+        ("processes.NAME", Process),
+        ("processes.NAME.health", Health),
+        ("processes.NAME.liveness", Liveness),
+        ("processes.NAME.heartbeat", Heartbeat),
+        ("rollout", Rollout),
+        ("cron.NAME", Cron),
+        ("hooks.NAME", Hook),
+        ("storage.NAME", Storage),
+        ("maintenance", Maintenance),
+        ("read_only", ReadOnly),
+    ],
+)
+def test_the_table_names_every_field_of_the_model_with_its_default(table: str, model: type) -> None:
+    own = [field for field in fields(model) if field.name not in INNER]
+    more = {"enabled"} if model is Cron else set()
+    assert {field.name for field in own} | more == {key.name for key in KEYS if key.table == table}
+    for field in own:
+        key = BY_PATH[f"{table}.{field.name}"]
+        if key.default is not None:
+            assert key.type.read(key.default) == field.default, key.path
+        else:
+            assert field.default in (None, "", (), MISSING), key.path
+
+
+def test_the_table_names_every_hook() -> None:
+    assert tuple(key.name for key in KEYS if key.table == "hooks") == HOOKS

@@ -1,0 +1,107 @@
+"""One-off commands: a fresh process beside the instances, with their files, variables, secrets and limits.
+
+The control plane prepares and records them; they run in the caller's own terminal, on the same machine,
+so that Ctrl-C, window sizes and a terminal that goes away are the kernel's business.
+"""
+
+import secrets
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName
+from homeport.rollout import events
+from homeport.rollout.model import Config, Instance
+from homeport.rollout.parts import Parts
+from homeport.rollout.rollouts import NOTHING_SERVES, require_process
+from homeport.runtime import cgroup
+from homeport.runtime.layout import Layout
+from homeport.runtime.model import InstanceSpec
+from homeport.runtime.oneoff import document, runner
+from homeport.system import process
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    run: str
+    release: str
+    runner: tuple[str, ...]
+    document: dict[str, Any]
+
+
+class OneOffs:
+    def __init__(self, parts: Parts, *, python: str = sys.executable) -> None:
+        self._parts = parts
+        self._python = python
+        self._running: dict[str, tuple[float, InstanceSpec]] = {}
+
+    def prepare(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        process: str | None,
+        command: tuple[str, ...],
+        actor: str,
+    ) -> Prepared:
+        """What the runner needs. Raises ``rollout.nothing_serves`` and ``rollout.unknown_process``."""
+        parts = self._parts
+        now = parts.state.environment(app, environment)
+        if now.serving is None:
+            raise NOTHING_SERVES.error(
+                f"cannot run a command: nothing serves in {environment} of {app}", hint="homeport deploy"
+            )
+        spec = parts.spec(app, environment, now.serving)
+        if process is not None:
+            name = require_process(spec, process)
+        else:
+            name = spec.processes[0].name if spec.process("web") is None else require_process(spec, "web")
+        history = parts.state.deployments(app, environment)
+        config = history[0].config if history else Config(now.variables)
+        run = f"x-{secrets.token_hex(5)}"
+        sample = Instance(
+            app,
+            environment,
+            now.serving,
+            name,
+            0,
+            None,
+            config.digest,
+            ChangeId(""),
+            0,
+            False,
+            parts.clock.now(),
+        )
+        parts.prepare_run_directory(app, environment, now.serving)
+        wanted = parts.instance_spec(sample, config)
+        prepared = document(
+            wanted, InstanceName(f"{app}.{environment}.run.{run}"), Layout(parts.data_dir), command
+        )
+        with parts.state.store.transaction(actor) as tx:
+            tx.append(
+                events.CommandRun(
+                    app=app,
+                    environment=environment,
+                    run=run,
+                    release=now.serving,
+                    command=[parts.masker().mask_text(word) for word in command],
+                )
+            )
+        self._running[run] = (parts.clock.monotonic(), wanted)
+        return Prepared(run, now.serving, runner(self._python), prepared)
+
+    def ended(self, app: AppName, environment: EnvironmentName, run: str, status: int, *, actor: str) -> None:
+        """Record how it ended. A control plane that was restarted meanwhile does not know how long it took."""
+        started = self._running.pop(run, None)
+        seconds = self._parts.clock.monotonic() - started[0] if started is not None else 0.0
+        name = f"{app}.{environment}.run.{run}"
+        process.kill_marked(str(self._parts.data_dir), name)
+        if started is not None and (started[1].memory is not None or started[1].cpu is not None):
+            groups = cgroup.places(name, started[1].memory, started[1].cpu)
+            cgroup.remove([directory for directory, _ in groups])
+        with self._parts.state.store.transaction(actor) as tx:
+            tx.append(
+                events.CommandEnded(
+                    app=app, environment=environment, run=run, status=status, seconds=round(seconds, 3)
+                )
+            )

@@ -1,0 +1,218 @@
+"""One app in several places: environments, configuration, promote, hooks, storage, workers."""
+
+import json
+import os
+import time
+
+import pytest
+
+MORE = """
+[variables]
+GREETING = "hello"
+CURRENCY = { one_of = ["EUR", "USD"], default = "EUR" }
+LIMIT = { required = true, type = "int", description = "orders a minute" }
+
+[environments.staging]
+domains = ["staging.%s.localhost"]
+replicas = { web = 1 }
+variables = { GREETING = "hello, tester" }
+
+[environments.production]
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(homeport):
+    app = homeport.app("shop")
+    app.write("1", more=MORE % "shop")
+    for environment in ("staging", "production"):
+        homeport.run("env", "set", "LIMIT=10", "--env", environment, cwd=app.directory)
+    homeport.deploy(app, "--env", "staging")
+    return app
+
+
+def seen(homeport, host):
+    """The variables that an instance has."""
+    return json.loads(homeport.get("/env", host=host)[1])
+
+
+def test_what_is_required_is_refused_before_the_build_all_at_once(homeport):
+    app = homeport.app("strict")
+    more = MORE % "strict" + 'variables = { CURRENCY = "EUR" }\n'
+    app.write("1", more=more, build='command = "touch /tmp/never-built-by-strict; false"')
+    done = homeport.deploy(app, status=3)
+    assert "LIMIT" in done.stderr and "homeport env set LIMIT=" in done.stderr and "orders a minute" in done.stderr
+    assert homeport.json("apps") == [] or "strict" not in [a["name"] for a in homeport.json("apps")]
+    assert not os.path.exists("/tmp/never-built-by-strict")
+
+
+def test_an_environment_that_is_not_declared_is_refused_with_the_nearest(homeport, shop):
+    done = homeport.deploy(shop, "--env", "stagin", status=4)
+    assert "stagin" in done.stderr and "staging" in done.stderr.partition("hint")[2]
+
+
+def test_each_environment_has_its_own_configuration_and_promote_builds_nothing(homeport, shop):
+    promoted = homeport.run("promote", "staging", "production", cwd=shop.directory)
+    assert "building" not in promoted.stdout and "r1 serves production" in promoted.stdout
+    assert seen(homeport, "staging.shop.localhost")["GREETING"] == "hello, tester"
+    assert seen(homeport, "shop.localhost")["GREETING"] == "hello"
+    assert homeport.environment("shop", "staging")["processes"][0]["wanted"] == 1
+    assert homeport.environment("shop", "production")["processes"][0]["wanted"] == 2
+    again = homeport.run("promote", "staging", "production", cwd=shop.directory, status=5)
+    assert "already" in again.stderr
+    differ = homeport.run("config", "diff", "staging", "production", cwd=shop.directory, status=1)
+    assert "GREETING" in differ.stdout and "LIMIT" not in differ.stdout
+
+
+def test_a_changed_value_restarts_nothing_and_comes_and_goes_as_a_release(homeport, shop):
+    before = {i["pid"] for i in homeport.environment("shop")["instances"] if i["weight"]}
+    homeport.run("env", "set", "GREETING=moin", cwd=shop.directory)
+    assert {i["pid"] for i in homeport.environment("shop")["instances"] if i["weight"]} == before
+    shown = homeport.run("config", "show", cwd=shop.directory)
+    assert "GREETING" in shown.stderr + shown.stdout and "not deployed yet" in shown.stderr
+    homeport.run("deploy", "--config-only", cwd=shop.directory)
+    assert homeport.environment("shop")["serving"] == "r2"
+    assert seen(homeport, "shop.localhost")["GREETING"] == "moin"
+    origin = {s["name"]: s["origin"] for s in homeport.json("config", "show", cwd=shop.directory)["deployed"]}
+    assert origin["GREETING"] == "set by hand" and origin["CURRENCY"] == "app"
+    assert homeport.run("deploy", "--config-only", cwd=shop.directory, status=5).stderr
+    differ = homeport.run("diff", "r1", "r2", cwd=shop.directory).stdout
+    assert "GREETING" in differ and "moin" in differ
+    homeport.run("rollback", cwd=shop.directory)
+    assert seen(homeport, "shop.localhost")["GREETING"] == "hello"
+    assert homeport.environment("shop")["serving"] == "r1"
+
+
+def test_a_value_that_breaks_the_app_never_takes_traffic(homeport):
+    app = homeport.app("brittle")
+    app.write(
+        "1",
+        extra="if os.environ.get('MODE') == 'bad': sys.exit('bad mode')",
+        more='\n[variables]\nMODE = "good"\n',
+        start_timeout="5s",
+    )
+    homeport.deploy(app)
+    homeport.run("env", "set", "MODE=bad", cwd=app.directory)
+    homeport.run("deploy", "--config-only", cwd=app.directory, status=7)
+    assert homeport.get(host=app.host)[0] == 200
+    assert homeport.environment("brittle")["serving"] == "r1"
+
+
+def test_dotenv_in_and_out(homeport, shop):
+    (shop.directory / "x.env").write_text("# words\nexport GREETING='good day'\nCURRENCY=USD\nEMPTY=\n")
+    done = homeport.run("env", "import", "x.env", cwd=shop.directory)
+    assert "GREETING" in done.stdout
+    exported = homeport.run("env", "export", cwd=shop.directory).stdout
+    assert "good day" in exported and "CURRENCY=" in exported
+    bad = homeport.run("env", "import", "-", cwd=shop.directory, stdin="CURRENCY=GBP\nLIMIT=many\n", status=3)
+    assert "CURRENCY" in bad.stderr and "LIMIT" in bad.stderr
+    assert "GBP" not in homeport.run("env", "export", cwd=shop.directory).stdout
+
+
+def test_hooks_run_at_their_moment_and_one_before_traffic_stops_the_rollout(homeport):
+    app = homeport.app("hooked")
+    log = homeport.work / "hooks.log"
+    hook = f"echo $HOMEPORT_HOOK $HOMEPORT_RELEASE >> {log}"
+    hooks = "\n[hooks]\n" + "".join(
+        f'{name} = "{hook}"\n'
+        for name in ("before-build", "after-build", "before-traffic", "after-traffic", "after-rollback")
+    )
+    app.write("1", more=hooks, build='command = "true"')
+    homeport.deploy(app)
+    assert log.read_text().split() == [
+        "before-build", "r1", "after-build", "r1", "before-traffic", "r1", "after-traffic", "r1",
+    ]  # fmt: skip
+    bad = hooks.replace(f'before-traffic = "{hook}"', 'before-traffic = "echo the smoke test failed; exit 3"')
+    app.write("2", more=bad, build='command = "true"')
+    done = homeport.deploy(app, status=7)
+    assert "the smoke test failed" in done.stdout + done.stderr and "before-traffic" in done.stderr
+    assert homeport.get(host=app.host)[1] == "1"
+    assert log.read_text().split()[-2:] == ["after-rollback", "r2"]
+
+
+def test_a_hook_that_forks_and_hangs_is_ended_with_all_its_children(homeport):
+    app = homeport.app("hanging")
+    hang = "(setsid sleep 977 &) ; sleep 977"
+    app.write("1", more=f'\n[hooks]\nbefore-traffic = {{ command = "{hang}", timeout = "1s" }}\n')
+    done = homeport.deploy(app, status=7)
+    assert "longer than 1s" in done.stderr
+    assert not [name for name in homeport.pids().values() if "hook-" in name]
+
+
+def test_storage_outlives_releases_and_is_not_shared_between_environments(homeport):
+    app = homeport.app("files")
+    extra = (
+        "os.makedirs('var/uploads', exist_ok=True)\n"
+        "with open('var/uploads/log', 'a') as f: f.write(os.environ['HOMEPORT_RELEASE'] + ' ')\n"
+    )
+    more = (
+        '\n[storage.uploads]\npath = "var/uploads"\n'
+        '[environments.staging]\ndomains = ["staging.files.localhost"]\n[environments.production]\n'
+    )
+    app.write("1", extra=extra, more=more, replicas=1)
+    homeport.deploy(app, "--env", "staging")
+    homeport.run("promote", "staging", "production", cwd=app.directory)
+    app.write("2", extra=extra, more=more, replicas=1)
+    homeport.deploy(app)
+    storage = homeport.data / "storage" / "files"
+    assert (storage / "production" / "uploads" / "log").read_text().split() == ["r1", "r2"]
+    assert (storage / "staging" / "uploads" / "log").read_text().split() == ["r1"]
+    homeport.run("destroy", "files", "--yes", "files")
+    assert (storage / "production" / "uploads" / "log").exists(), "what users stored is not Homeport's to remove"
+
+
+WORKER = """
+import os, signal, sys, time
+path = {path!r}
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+release = os.environ["HOMEPORT_RELEASE"]
+def note(what):
+    with open(path, "a") as f: f.write(f"{{release}} {{what}} {{time.time()}}\\n")
+note("start")
+while not stop: time.sleep(0.05)
+note("stop")
+"""
+
+
+def test_exclusive_workers_never_overlap(homeport):
+    app = homeport.app("queue")
+    log = homeport.work / "worker.log"
+    app.directory.joinpath("worker.py").write_text(WORKER.format(path=str(log)))
+    worker = '[processes.worker]\ncommand = "exec python3 worker.py"\nexclusive = true\n'
+    app.write("1", process=worker)
+    homeport.deploy(app)
+    app.write("2", process=worker)
+    homeport.deploy(app)
+    homeport.run("rollback", cwd=app.directory)
+    homeport.wait(lambda: "r1 start" in log.read_text().split("r2 stop")[-1])
+    lines = [line.split()[:2] for line in log.read_text().splitlines()]
+    assert lines == [
+        ["r1", "start"], ["r1", "stop"], ["r2", "start"], ["r2", "stop"], ["r1", "start"],
+    ]  # fmt: skip
+
+
+def test_a_worker_that_does_not_live_is_restarted(homeport):
+    app = homeport.app("sleepy")
+    app.write(
+        "1",
+        process='[processes.worker]\ncommand = "exec sleep 1000"\n'
+        'liveness = { command = "test -e alive", interval = "1s", unhealthy_after = 2 }\n',
+    )
+    (app.directory / "alive").write_text("")
+    app.commit("alive")
+    homeport.deploy(app)
+    release = homeport.data / "releases" / "sleepy" / "r1"
+    pid = homeport.pid_of("sleepy.production.r1.worker.1")
+    time.sleep(3)
+    assert homeport.pid_of("sleepy.production.r1.worker.1") == pid
+    (release / "alive").unlink()
+    homeport.wait(
+        lambda: any(e["kind"] == "worker.unhealthy" for e in homeport.json("events", "--app", "sleepy")),
+        what="the worker is found unhealthy",
+    )
+    homeport.wait(
+        lambda: homeport.pids().get(pid) is None
+        and "sleepy.production.r1.worker.1" in homeport.pids().values(),
+        what="another process",
+    )
