@@ -265,7 +265,6 @@ def _commands(s: Services) -> APIRouter:
 def _cron(s: Services) -> APIRouter:
     router = APIRouter()
     path = ENVIRONMENT + "/cron"
-    jobs = s.jobs
 
     @router.get(path, responses=READ, summary="Scheduled commands of the release that serves")
     def get_cron(app: App, environment: Environment) -> list[wire.CronOut]:
@@ -280,7 +279,7 @@ def _cron(s: Services) -> APIRouter:
                 next=j.next,
                 last=_run(j.last) if j.last else None,
             )
-            for j in jobs.list(AppName(app), EnvironmentName(environment))
+            for j in s.jobs.list(AppName(app), EnvironmentName(environment))
         ]
 
     @router.get(path + "/runs", responses=READ, summary="Runs, newest first")
@@ -291,7 +290,7 @@ def _cron(s: Services) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> list[wire.RunOut]:
         s.parts.state.environment(AppName(app), EnvironmentName(environment))
-        return [_run(r) for r in jobs.history(AppName(app), EnvironmentName(environment), name, limit)]
+        return [_run(r) for r in s.jobs.history(AppName(app), EnvironmentName(environment), name, limit)]
 
     @router.get(
         path + "/runs/{run}/output",
@@ -306,23 +305,23 @@ def _cron(s: Services) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     ) -> PlainTextResponse:
         s.parts.state.environment(AppName(app), EnvironmentName(environment))
-        return PlainTextResponse("".join(f"{line}\n" for line in jobs.output(run, limit)))
+        return PlainTextResponse("".join(f"{line}\n" for line in s.jobs.output(run, limit)))
 
     @router.post(path + "/{name}/runs", status_code=202, responses=REFUSED, summary="Run it now")
     def post_run(app: App, environment: Environment, name: JobName, actor: Actor = "api") -> wire.RunStarted:
-        return wire.RunStarted(id=jobs.run_now(AppName(app), EnvironmentName(environment), name, actor))
+        return wire.RunStarted(id=s.jobs.run_now(AppName(app), EnvironmentName(environment), name, actor))
 
     @router.put(
         path + "/{name}/pause", status_code=204, responses=REFUSED, summary="No more runs by the clock"
     )
     def put_pause(app: App, environment: Environment, name: JobName, actor: Actor = "api") -> None:
-        jobs.pause(AppName(app), EnvironmentName(environment), name, actor)
+        s.jobs.pause(AppName(app), EnvironmentName(environment), name, actor)
 
     @router.delete(
         path + "/{name}/pause", status_code=204, responses=REFUSED, summary="Runs by the clock again"
     )
     def delete_pause(app: App, environment: Environment, name: JobName, actor: Actor = "api") -> None:
-        jobs.resume(AppName(app), EnvironmentName(environment), name, actor)
+        s.jobs.resume(AppName(app), EnvironmentName(environment), name, actor)
 
     return router
 

@@ -9,14 +9,20 @@ import click
 
 from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
-from homeport.cli.progress import Interrupted, as_release, short
+from homeport.cli.progress import Interrupted, short
+from homeport.cli.ship import release_name
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.units import format_duration, format_size, parse_duration
 
 NARROW = 80
-"""Columns of a terminal below which what is said of an instance stands below it."""
+"""Columns of a terminal below which the long last column of a table stands below each row."""
 
 BAD_SINCE = declare("cli.bad_since", Kind.INVALID, "A --since is neither a duration nor a time.")
+
+
+def _is_narrow() -> bool:
+    room = screen.width()
+    return room is not None and room < NARROW
 
 
 @click.command()
@@ -34,10 +40,12 @@ def status(session: Session) -> None:
 
 def _status(session: Session, s: dict[str, Any]) -> None:
     listens = s["http"] + (f" and {s['https']} (TLS)" if s["https"] else "")
-    click.echo(
+    head = (
         f"Homeport {s['version']} in {s['data_dir']}, edge {screen.word(s['edge'])} on {listens}, "
         f"control plane up {format_duration(s['uptime'])} with {format_size(s['memory'])}"
     )
+    for line in screen.wrapped(head, 0):
+        click.echo(line)
     now = session.clock.now()
     for app in s["apps"]:
         for e in app["environments"]:
@@ -54,6 +62,8 @@ def _environment(e: dict[str, Any], now: datetime) -> None:
         click.echo(screen.dim(f"  {e['commit'][:10]} {screen.printable(e['subject'] or '')}"))
     for p in e["processes"]:
         click.echo(f"  {p['name']}: {p['serving']} of {p['wanted']}")
+    for mode in e["modes"]:
+        click.echo(f"  {click.style(f'{mode} is on', fg=screen.CAREFUL)}  homeport {mode} show")
     for url in e["urls"]:
         click.echo(f"  {url}")
     if e["rollback_target"]:
@@ -99,9 +109,8 @@ def _instances(session: Session, e: dict[str, Any]) -> None:
             ]
         )
     head = ["INSTANCE", "STATE", "HEALTH", "TRAFFIC", "REQUESTS", "PORT", "PID", "MEMORY", "SINCE", ""]
-    room = screen.width()
     notes: list[str] = []
-    if room is not None and room < NARROW:
+    if _is_narrow():
         head, notes, rows = head[:-1], [row[-1] for row in rows], [row[:-1] for row in rows]
     screen.columns(head, rows, drop=("PID", "PORT", "MEMORY", "REQUESTS", "SINCE", "HEALTH"), under=notes)
     if not rows:
@@ -157,9 +166,11 @@ def apps(session: Session) -> None:
             for a in found
             for e in a["environments"]
         ]
-        screen.columns(
-            ["APP", "ENVIRONMENT", "HEALTH", "SERVES", "URL"], rows, shorten={"URL": 20}, drop=["URL"]
-        )
+        head = ["APP", "ENVIRONMENT", "HEALTH", "SERVES", "URL"]
+        urls: list[str] = []
+        if _is_narrow():
+            head, urls, rows = head[:-1], [row[-1] for row in rows], [row[:-1] for row in rows]
+        screen.columns(head, rows, under=urls)
         if not rows:
             click.echo("no apps yet")
 
@@ -178,7 +189,7 @@ def logs(
 ) -> None:
     """What the app's instances print, those that are gone included."""
     if build is not None:
-        text = session.client.text(f"/v1/apps/{session.app}/releases/{as_release(build)}/log")
+        text = session.client.text(f"/v1/apps/{session.app}/releases/{release_name(build)}/log")
         for line in text.splitlines():
             click.echo(screen.printable(line))
         return
@@ -290,6 +301,8 @@ def _figure(item: tuple[str, Any]) -> tuple[str, str]:
             return name, short(value) or value
         case "weights", dict():
             return name, ",".join(f"{short(i) or i}:{weight}" for i, weight in value.items())
+        case "commit", str():
+            return name, value[:10]
         case "seconds", float():
             return name, f"{value:.3g}"
         case "reason" | "answer" | "problem", str():

@@ -65,12 +65,6 @@ def flags(session: Session, change: dict[str, Any]) -> str:
     return app + (f" --env {change['environment']}" if named else "")
 
 
-def as_release(text: str) -> str:
-    """``r3`` for "3", "R3" and "r3"; other text as it is."""
-    number = text[1:] if text[:1] in ("r", "R") else text
-    return f"r{number}" if number.isascii() and number.isdigit() else text
-
-
 def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> None:
     result = change["result"]
     after = format_duration(result["seconds"])

@@ -78,7 +78,7 @@ def columns(
             break
         keep = [i for i in keep if head[i] != name]
         widths = _widths(table, keep, least, room)
-    indent = min(widths[keep[0]] + len(GAP), 8) if keep else 0
+    indent = min(widths[keep[0]] + len(GAP), 9) if keep else 0
     for row, below in zip(table, ("", *under) if under else [""] * len(table), strict=True):
         cells = [_cut(row[i], widths[i]) for i in keep]
         click.echo(
@@ -87,8 +87,8 @@ def columns(
                 for i, cell in zip(keep, cells, strict=True)
             ).rstrip()
         )
-        for line in wrapped(click.unstyle(below), indent):
-            click.echo(dim(line))
+        for line in wrapped(below, indent):
+            click.echo(dim(click.unstyle(line)))
 
 
 GAP = "  "
@@ -118,13 +118,14 @@ def _cut(cell: str, width: int) -> str:
 
 
 def wrapped(text: str, indent: int) -> list[str]:
-    """Lines of ``text``, each indented, broken between words where the terminal ends."""
+    """Lines of ``text``, each indented, broken between words where the terminal ends; that costs its style."""
     room = width()
     prefix = " " * indent
-    if room is None or len(text) + indent <= room:
-        return [prefix + text] if text else []
+    plain = click.unstyle(text)
+    if room is None or len(plain) + indent <= room:
+        return [prefix + text] if plain else []
     return textwrap.wrap(
-        text,
+        plain,
         max(room, indent + 20),
         initial_indent=prefix,
         subsequent_indent=prefix,

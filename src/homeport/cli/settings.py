@@ -14,7 +14,7 @@ BAD_ASSIGNMENT = declare(
     "cli.bad_assignment", Kind.INVALID, "An argument of homeport env set is not NAME=VALUE."
 )
 NO_FILE = declare("cli.no_file", Kind.NOT_FOUND, "A file that a command was to read is not there.")
-NEXT = "kept; homeport deploy --config-only gives it to the instances"
+NEXT = "kept for the next deploy; homeport deploy --config-only rolls out just this"
 
 
 @click.group()

@@ -136,7 +136,10 @@ def _defaults(layout: Layout) -> list[str]:
 
 
 def _modes(layout: Layout) -> list[str]:
-    """A service's mode, told of in :mod:`homeport.edge.modes`: one look-up for a request that meets none."""
+    """A service's mode, told of in :mod:`homeport.edge.modes`: one look-up for a request that meets none.
+
+    ``allow`` ends a request's rules, so a backend can have none after these.
+    """
     texts = f"map_str({layout.mode_texts})"
     read_only = f"{{ var(txn.mode) -m end /{modes.READ_ONLY} }}"
     return [

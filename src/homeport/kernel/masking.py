@@ -35,7 +35,7 @@ has to be held back."""
 _PIECES = 256
 _OVERLAP = 4
 """Characters that two pieces share: their spellings then overlap too, in every encoding."""
-_WRAP_MIN = 20
+_WRAP_MIN = 12
 """Bytes: base64 that is shorter is not looked for over the end of a line."""
 _WRAP_HEAD = 4
 _WRAP_LINE = 32
@@ -45,6 +45,8 @@ _LEFT_AS_IS = (b"", b"/", b"!'()*", b"!'()*;,/?:@&=+$#", b"*")
 """What usual percent-encoders leave alone besides: quote, quote(safe="/"), encodeURIComponent, encodeURI,
 HTML forms."""
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
+_HTML_SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+"""As several writers of JSON put them."""
 _BREAKS = re.compile(rb"[\r\n]+")
 _UNICODE = re.compile(r"\\u[0-9a-f]{4}")
 
@@ -86,6 +88,7 @@ def _escaped(text: str, raw: bytes) -> set[str]:
     for quoted in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
         found |= {
             quoted,
+            quoted.translate(_HTML_SAFE),
             quoted.replace("/", "\\/"),
             _UNICODE.sub(lambda m: "\\u" + m[0][2:].upper(), quoted),
         }
@@ -175,7 +178,9 @@ class _Heads:
         """Where the longest such end starts; ``len(data)`` when there is none."""
         for at in self.tails(data):
             return at
-        return next((len(data) - n for n in (3, 2, 1) if data[-n:] in self._short), len(data))
+        return next(
+            (len(data) - n for n in (3, 2, 1) if n <= len(data) and data[-n:] in self._short), len(data)
+        )
 
 
 def _covering(needle: bytes, data: bytes) -> Iterator[Span]:
@@ -301,7 +306,7 @@ class Masker:
         at = self._heads.tail(data)
         longest = self._wrapped_heads.longest
         window = data[-(longest + longest // _WRAP_LINE * 2 + 8) :]
-        if longest and b"\n" in window:
+        if longest and (b"\n" in window or window.endswith(b"\r")):
             text = _Flat(window)
             for flat_at in self._wrapped_heads.tails(text.flat):
                 start = text.original(flat_at)

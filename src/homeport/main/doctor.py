@@ -50,9 +50,16 @@ def findings(parts: Parts) -> list[Finding]:
         _as_finding(_try("edge", lambda: _edge(parts))),
         _as_finding(_try("instances", lambda: _instances(parts))),
         _journal(parts),
+        _secrets(parts),
         _disk(parts),
         _limits(),
     ]
+
+
+def _secrets(parts: Parts) -> Finding:
+    problem = parts.vault.check()
+    hint = "put back the secrets.key of this data directory, mode 0600" if problem else ""
+    return Finding("secrets", problem is None, problem or "the key opens every secret", hint)
 
 
 def _edge(parts: Parts) -> str:

@@ -94,6 +94,10 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         is_port_free=net.is_port_free,
         port_start=ports.start_of(data_dir),
     )
+    try:
+        vault.finish_rotation(runtime.reseal)
+    except HomeportError as e:
+        log.error("%s", e.sentence)
     state.store.mask = lambda text: parts.masker().mask_text(text)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_MaskingFormatter(handler.formatter, state.store.mask))

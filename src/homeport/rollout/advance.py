@@ -96,7 +96,10 @@ class Advance:
             return True
         observed = self._observe(change)
         if change.cancelled and not observed.failed and not observed.promoted:
-            self._fail(change, building.CANCELLED.error("cannot go on: another command took over"))
+            self._fail(
+                change,
+                building.CANCELLED.error("cannot go on: it was cancelled, or taken over by another command"),
+            )
             return False
         name = plan.NameInstance(f"{change.app}.{change.environment}.{change.goal.release}")
         step = plan.plan(change.goal, change.id, observed, name)[0]
@@ -239,7 +242,6 @@ class Advance:
         parts = self._parts
         release = parts.state.release(change.app, change.goal.release)
         spec = desired.spec_of(release.spec).for_environment(change.environment)
-        parts.prepare_run_directory(change.app, change.environment, release.id)
         routed = spec.is_routed(process_name)
         known = {
             (i.process, i.n): i
@@ -278,7 +280,7 @@ class Advance:
                             port=port,
                         )
                     )
-        parts.runtime.start(parts.instance_spec(instance, change.config))
+        parts.start(instance, change.config)
 
     def _run_hook(self, change: Change, name: str) -> None:
         """Run a hook once; only one that runs before the traffic moves may stop the rollout."""

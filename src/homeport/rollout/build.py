@@ -178,7 +178,7 @@ def _run(
         ["/bin/sh", "-c", step.command],
         timeout=step.timeout,
         cwd=target,
-        env={**environment, process.OWNER: str(data_dir), process.INSTANCE: name},
+        env={**environment, "HOMEPORT_HOOK": step.name, process.OWNER: str(data_dir), process.INSTANCE: name},
         on_output=log.write,
         poll=watch,
     )
@@ -188,7 +188,7 @@ def _run(
             hint="raise its timeout, or find what it waits for in the lines above",
         )
     if reason == "cancelled":
-        raise CANCELLED.error("cannot go on building: the change was taken over")
+        raise CANCELLED.error("cannot go on building: it was cancelled, or taken over by another command")
     size = files.tree_bytes(target)
     if reason is not None or size > settings.disk:
         limit = f"build.disk is {format_size(settings.disk)}"

@@ -57,7 +57,9 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
         log.close()
     seconds = round(parts.clock.monotonic() - started, 3)
     if reason == "cancelled":
-        raise building.CANCELLED.error(f"cannot go on with the hook {hook.name}: the change was taken over")
+        raise building.CANCELLED.error(
+            f"cannot go on with the hook {hook.name}: it was cancelled, or taken over by another command"
+        )
     why = None
     if reason is not None:
         why = f"it ran longer than {format_duration(hook.timeout)}"

@@ -133,7 +133,7 @@ class Keeper:
         """Start again what should run and does not even try to."""
         if status is None and self._may_try(("start", instance.name), 2.0):
             config = self._parts.state.change(instance.change).config
-            self._parts.runtime.start(self._parts.instance_spec(instance, config))
+            self._parts.start(instance, config)
         elif (
             status is not None
             and status.state is InstanceState.STOPPED

@@ -130,6 +130,6 @@ class Liveness:
             parts.runtime.stop((instance.name,))
             config = parts.state.change(instance.change).config
             if any(i.name == instance.name and i.retire_at is None for i in parts.state.instances()):
-                parts.runtime.start(parts.instance_spec(instance, config))
+                parts.start(instance, config)
         except Exception:
             log.exception("restarting %s", instance.name)

@@ -108,6 +108,12 @@ class Parts:
             storage=self.storage(app, environment, spec),
         )
 
+    def start(self, instance: Instance, config: Config) -> None:
+        """Start an instance with a configuration; nothing when it is there already."""
+        self.prepare_run_directory(instance.app, instance.environment, instance.release)
+        with self.vault.handing_out():
+            self.runtime.start(self.instance_spec(instance, config))
+
     def masker(self) -> Masker:
         """Masks every secret of every app. Made anew when the secrets have changed."""
         try:

@@ -143,7 +143,9 @@ class Watch:
         )
         while True:
             if self._cancelled() or self._failed:
-                return building.CANCELLED.error("cannot go on waiting: the change was taken over")
+                return building.CANCELLED.error(
+                    "cannot go on waiting: it was cancelled, or taken over by another command"
+                )
             began = clock.monotonic()
             status = self._status(instance)
             if crashes.note(status) >= CRASHES or (status and status.state is InstanceState.STOPPED):

@@ -417,7 +417,8 @@ class Rollouts:
             route, other = conflict
             raise ROUTE_TAKEN.error(
                 f"cannot route {route} to {app}: {other.app} ({other.name}) has it",
-                hint="give the app a host or path of its own under [routes] in homeport.toml",
+                hint=f'under [routes] in homeport.toml write "{app}.localhost" = "{route_process(spec, route)}", '
+                f'or a domain of your own, instead of "{route}"',
             )
         for process in spec.processes:
             sample = Instance(
@@ -664,6 +665,12 @@ def require_names(*, app: str, environment: str) -> None:
                 f"cannot use {name!r} as the name of an {what}",
                 hint="1 to 40 of a-z, 0-9 and inner hyphens, beginning with a letter",
             )
+
+
+def route_process(spec: Spec, route: str) -> str:
+    """The process that a route of the spec leads to."""
+    found = next((r.process for r in spec.routes if f"{r.host}{r.prefix}" == route), None)
+    return found or "web"
 
 
 def require_process(spec: Spec, name: str) -> ProcessName:

@@ -173,49 +173,59 @@ class Source:
         except BlockingIOError:
             return False
         self.waits_since = now
-        self.look(now)
+        self.look(now, has_output=True)
         if self.opening is not None:
             self.waiting = data
         else:
             self.take(data, stamp)
         return True
 
-    def look(self, now: float) -> None:
-        """Follow what the document says by now; that may begin to open secrets."""
-        for document in self.documents:
+    def look(self, now: float, *, has_output: bool) -> None:
+        """Follow what the document says by now; that may begin to open secrets.
+
+        Output of which nobody can tell whether it holds secrets is withheld.
+        """
+        document, status = self.documents[0], None
+        for place in self.documents:
             try:
-                status = os.stat(document)
+                document, status = place, os.stat(place)
                 break
             except OSError:
                 continue
-        else:
-            return  # not launched as yet, or forgotten: what is known stays
+        if status is None:
+            if has_output and not self.seen and self.secrets is None:
+                self.secrets = new_secrets(self.masks, self.name)
+                self.secrets.withhold("its document is gone", now)
+            return  # forgotten: what is known stays
         seen = (status.st_ino, status.st_mtime_ns, status.st_size)
         if seen == self.seen and (self.secrets is None or now < self.secrets.retry_at):
             return
-        try:
-            fd = os.open(document, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return
         self.seen = seen
-        with os.fdopen(fd, "rb") as f:
-            text = f.read()
-            if self.secrets is None and b'"secrets"' in text:
+        try:
+            with open(document, "rb") as f:
+                text = f.read()
+                if self.secrets is None and b'"secrets"' in text:
+                    self.secrets = new_secrets(self.masks, self.name)
+                if self.secrets is not None:
+                    self.secrets.follow(document, text, f.fileno(), now)
+        except OSError as e:
+            if self.secrets is None:
                 self.secrets = new_secrets(self.masks, self.name)
-            if self.secrets is not None:
-                self.secrets.follow(document, text, f.fileno(), now)
+            self.secrets.withhold(f"cannot read its document: {e.strerror}", now)
 
     def opened(self, stamp: bytes, now: float) -> None:
         """The opening is done: what waited for it goes its way."""
         assert self.secrets is not None
-        self.secrets.opened(now)
-        self.seen = ()  # the document may have changed meanwhile
+        self.waits_since = now
+        if self.secrets.opened(now):
+            self.seen = ()  # the document may have changed meanwhile
         waiting, self.waiting = self.waiting, b""
         self.take(waiting, stamp)
 
     def take(self, data: bytes, stamp: bytes) -> None:
-        if self.secrets is not None:
-            data = self.secrets.feed(data)
+        self.put(data if self.secrets is None else self.secrets.feed(data), stamp)
+
+    def put(self, data: bytes, stamp: bytes) -> None:
         lines, self.rest = split_lines(self.rest + data)
         if lines is not None:
             self.log.write(lines, stamp)
@@ -226,7 +236,7 @@ class Source:
             return
         if now - self.waits_since > UNFINISHED_SECONDS:
             if self.secrets is not None:
-                self.take(self.secrets.flush(), stamp)
+                self.put(self.secrets.flush(), stamp)
             self.finish(stamp)
         if self.log.dropped and now - self.waits_since > RETRY_SECONDS:
             self.waits_since = now
@@ -245,9 +255,7 @@ class Source:
                 break
         self.await_secrets(stamp)
         if self.secrets is not None:
-            lines, self.rest = split_lines(self.rest + self.secrets.close())
-            if lines is not None:
-                self.log.write(lines, stamp)
+            self.put(self.secrets.close(), stamp)
         self.finish(stamp)
         os.close(self.fd)
         self.log.close()
@@ -319,9 +327,11 @@ class Daemon:
             self.sources[name] = source
             self.by_fd[source.fd] = source
             self.poll.register(source.fd, select.POLLIN)
+            source.look(time.monotonic(), has_output=False)
+            self.await_secrets(source)
 
-    def read(self, source: Source, stamp: bytes, now: float) -> None:
-        source.read(stamp, now)
+    def await_secrets(self, source: Source) -> None:
+        """Do not read it while its secrets are being opened."""
         if source.opening is not None:
             self.poll.unregister(source.fd)
             self.poll.register(source.opening.fd, select.POLLIN)
@@ -348,7 +358,8 @@ class Daemon:
             stamp = self.stamp(time.time_ns())
             for fd, _ in ready:
                 if fd in self.by_fd:
-                    self.read(self.by_fd[fd], stamp, now)
+                    self.by_fd[fd].read(stamp, now)
+                    self.await_secrets(self.by_fd[fd])
             if self.waiting:
                 self.follow_openings(stamp, now)
             if now - scanned >= SCAN_SECONDS or not ready:

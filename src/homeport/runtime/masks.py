@@ -6,7 +6,6 @@ reach; then it is not written at all. Opening them is another process's work (``
 those of others are not held up.
 """
 
-import fcntl
 import json
 import os
 import resource
@@ -63,7 +62,6 @@ class Opening:
         self.fd, write_end = os.pipe()
         self._answer = b""
         os.set_blocking(self.fd, False)
-        fcntl.fcntl(write_end, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         os.lseek(document, 0, os.SEEK_SET)
         try:
             self._pid = os.posix_spawn(
@@ -169,7 +167,7 @@ class Secrets:
         try:
             tokens = tokens_of(document)
         except ValueError:
-            self._withhold("cannot read its document", now)
+            self.withhold("cannot read its document", now)
             return
         values = self._masks.values(tokens)
         if values is not None:
@@ -178,19 +176,20 @@ class Secrets:
         try:
             self.opening = Opening(path, fd)
         except OSError as e:
-            self._withhold(f"cannot open its secrets: {e.strerror}", now)
+            self.withhold(f"cannot open its secrets: {e.strerror}", now)
 
-    def opened(self, now: float) -> None:
-        """The opening is done, or its time is over."""
+    def opened(self, now: float) -> bool:
+        """The opening is done, or its time is over. Whether the secrets are known now."""
         assert self.opening is not None
         answer = self.opening.end()
         self.opening = None
         why = answer.pop("", None)
         if why is not None:
-            self._withhold(why, now)
-            return
+            self.withhold(why, now)
+            return False
         self._masks.learn(answer)
         self._use(frozenset(answer.values()))
+        return True
 
     def _use(self, values: frozenset[str]) -> None:
         if isinstance(self._mask, Stream) and values <= self._values:
@@ -199,7 +198,8 @@ class Secrets:
         self._values |= values
         self._mask = self._masks.stream(self._values)
 
-    def _withhold(self, why: str, now: float) -> None:
+    def withhold(self, why: str, now: float) -> None:
+        """Let nothing through from here on."""
         self.retry_at = now + RETRY_SECONDS
         if isinstance(self._mask, Withheld) and self._mask.why == why:
             return

@@ -7,7 +7,6 @@ from dataclasses import replace
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.spec.document import read_document
 from homeport.spec.environments import Merged, merge_all
-from homeport.spec.keys import OLDER
 from homeport.spec.model import PRODUCTION, Build, Maintenance, Process, ReadOnly, Rollout, Route, Spec
 from homeport.spec.problems import Problems
 from homeport.spec.read_processes import check_routed, read_processes, read_routes, rehosted
@@ -23,7 +22,7 @@ def parse(text: str, *, path: str = "homeport.toml") -> Spec:
     document, lines = read_document(text, file=path)
     problems = Problems(path)
     reading = Reading(problems, lines)
-    reading.refuse_unknown("", (), document, also=tuple(OLDER))
+    reading.refuse_unknown("", (), document)
     app = _Whole(reading, document)
     specs = {}
     for environment in merge_all(reading, problems, document):

@@ -1,7 +1,9 @@
-"""Regular expressions of declared variables, kept to those that come to an end.
+"""Regular expressions of declared variables, without those that take exponential time.
 
 Python's ``re`` tries every way to match. Where a repetition holds a repetition, as in ``(a+)+``, there can
-be two to the power of the value's length of them, so a short value could stop the whole control plane.
+be two to the power of the value's length of them, so a short value could stop the whole control plane; such
+an expression is refused. One with many repetitions side by side that take the same characters, as in
+``a*a*a*a*b``, is not: its time is a power of the value's length, which is bounded where it is matched.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def _is_endless(node: Node) -> bool:
     for end in (0, -1):
         if body and body[end][0] is _constants.LITERAL:
             rest = body[1:] if end == 0 else body[:-1]
-            apart = not any(_takes(inner, body[end][1]) for inner in _nodes(rest))
+            apart = not any(_takes(inner, code) for inner in _nodes(rest) for code in _cases(body[end][1]))
             varying = [inner for inner in _nodes(rest) if _varies(inner)]
             if apart and len(varying) == 1 and _is_plain(varying[0]):
                 return False
@@ -98,6 +100,11 @@ def _unwrapped(body: list[Node]) -> list[Node]:
     while len(body) == 1 and body[0][0] is _constants.SUBPATTERN:
         body = list(body[0][1][3])
     return body
+
+
+def _cases(code: int) -> set[int]:
+    """A character in lower and upper case, since the expression may take them for the same."""
+    return {code, *(ord(c) for c in (chr(code).lower(), chr(code).upper()) if len(c) == 1)}
 
 
 def _takes(node: Node, code: int) -> bool:

@@ -15,7 +15,7 @@ INVALID = declare("spec.invalid", Kind.INVALID, "A homeport.toml is not valid; t
 MOST_TOLD = 100
 """Errors beyond this number are counted, not told."""
 MANY_TOLD = 20
-HINT = "docs/reference/configuration.md describes every key"
+HINT = "homeport init --keys describes every key"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from homeport.kernel.text import did_you_mean, nearest
-from homeport.spec.keys import ELSEWHERE, KEYS, LATER, keys_of, tables_in
+from homeport.spec.keys import ELSEWHERE, KEYS, LATER, OLDER, keys_of, tables_in
 from homeport.spec.locate import Path, line_of
 from homeport.spec.problems import path_text
 from homeport.spec.values import shown
@@ -124,7 +124,7 @@ class Reading:
     def refuse_unknown(self, table: str, path: Path, data: Values, also: tuple[str, ...] = ()) -> None:
         known = (*keys_of(table), *tables_in(table), *also)
         for name in data:
-            if name in known:
+            if name in known or (not table and name in OLDER):
                 continue
             here = (*path, name)
             full = f"{table}.{name}" if table else name

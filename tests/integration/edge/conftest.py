@@ -19,3 +19,11 @@ def rig() -> Iterator[Any]:
     from edge_rig import rig
 
     yield from rig()
+
+
+@pytest.fixture
+def shop(rig: Any) -> Any:
+    """With one server, ``a1``, started."""
+    rig.backend("a1")
+    rig.start(rig.state(rig.server("a1")))
+    return rig

@@ -16,11 +16,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from homeport.edge.haproxy import HaproxyEdge
-from homeport.edge.model import Bind, EdgeState, Route, Server, Service
+from homeport.edge.model import Bind, EdgeState, Mode, Route, Server, Service
 from homeport.kernel.ids import ServiceName
 from homeport.system.clock import RealClock
 
@@ -255,6 +255,10 @@ class Rig:
         self.spawn()
         self.wait_ready()
 
+    def put(self, *modes: Mode) -> str:
+        """Put modes in force, for the server ``a1``; returns how."""
+        return self.edge.apply(replace(self.state(self.server("a1")), modes=modes)).method
+
     def wait_ready(self) -> None:
         def ready() -> bool:
             with contextlib.suppress(Exception):
@@ -397,6 +401,9 @@ class Client:
             lines.append(f"Content-Length: {len(body)}")
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         return self.read_answer(method)
+
+    def status(self, method: str = "GET", target: str = "/x", **headers: str) -> int:
+        return self.request(method, target, b"body" if method == "POST" else b"", **headers).status
 
     def get(self, target: str, **more: str) -> Answer:
         return self.request("GET", target, **more)

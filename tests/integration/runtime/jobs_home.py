@@ -43,8 +43,9 @@ class ShiftedClock:
     """The real clock with the wall clock's hands moved by ``shift`` seconds."""
 
     def __init__(self) -> None:
-        self.shift = 0.0
+        """It begins five minutes past ten, or twenty, … so that nothing is due by chance."""
         self._real = RealClock()
+        self.shift = (300.0 - self._real.now().timestamp()) % 600.0
 
     def now(self) -> datetime:
         return self._real.now() + timedelta(seconds=self.shift)

@@ -8,14 +8,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from supervised_home import Home, name, wait_for
+from supervised_home import Home, wait_for
 
 from homeport.runtime import launch, logd
 from homeport.runtime.model import InstanceState
 from homeport.system import seal
 
 VALUE = "s3cr3t/Value+with 'quotes\" & ünï=0123456789"
-PEM = "-----BEGIN KEY-----\n" + "\n".join("MIIEvQIBADANBgkqhkiG9w0BAQ%d" % n for n in range(9)) + "\n-----END-----\n"
+PEM = (
+    "-----BEGIN KEY-----\n"
+    + "\n".join(f"MIIEvQIBADANBgkqhkiG9w0BAQ{n}" for n in range(9))
+    + "\n-----END-----\n"
+)
 RAW = VALUE.encode()
 
 
@@ -67,7 +71,11 @@ say(b"raw " + value + b" end\\n")
 for n in range(3):
     say(b"base64 " + base64.b64encode(b"x" * n + value + b"yy") + b" end\\n")
 say(b"wrapped\\n" + base64.encodebytes(b"some text before, forty bytes of it ......" + value + b"!" * 80))
-say(b"halves " + value[:20]); time.sleep(0.7); say(value[20:] + b" end\\n")
+say(b"a pause " + value[:20]); time.sleep(0.7); say(value[20:] + b" end\\n")
+say(b"halves " + value[:20])
+while not os.path.exists("go"):
+    time.sleep(0.01)
+say(value[20:] + b" end\\n")
 say(b"a" * 65530 + value + b"b" * 70000 + value[:5]); time.sleep(0.1); say(value[5:] + b"c" * 64000 + b"\\n")
 say(os.environ["PEM"].encode() + b"pem end\\n")
 for line in os.environ["PEM"].splitlines():
@@ -79,14 +87,16 @@ os._exit(3)
 
 def test_what_an_instance_prints_of_its_secrets_is_nowhere_on_disk(home: Home) -> None:
     script = home.script(PRINTING)
-    instance = home.start(home.spec(1, script, ("TOKEN", "plain"), secrets=sealed(home, TOKEN=VALUE, PEM=PEM)))
+    instance = home.start(
+        home.spec(1, script, ("TOKEN", "plain"), secrets=sealed(home, TOKEN=VALUE, PEM=PEM))
+    )
+    home.wait_line(instance, "halves [secret]")  # the rest of the value was not waited for
+    (home.data / "go").touch()
     lines = home.wait_line(instance, "again")
     text = "\n".join(lines)
     assert "raw [secret] end" in lines
     assert text.count("base64 ") == 3
-    print([line[:120] for line in lines])
-    halves = lines.index("halves [secret]")
-    assert lines[halves + 1].strip() == "end"
+    assert lines[lines.index("halves [secret]") + 1].strip() == "end"
     assert "pem end" in lines
     assert text.count("pem: [secret]") == len(PEM.splitlines())
     assert "last words [secret]" in lines
@@ -267,6 +277,3 @@ def test_a_child_that_hangs_is_ended_and_others_are_read_meanwhile(bare_home: Ho
     assert home.runtime.log_tail(instance) == ()
     wait_for(lambda: any("no answer in 5 s" in line for line in home.runtime.log_tail(instance)))
     assert_nowhere(home, VALUE)
-
-
-assert name

@@ -86,6 +86,17 @@ def test_instances_fit_and_keep_how_they_are(cli, terminal, width):
     assert ("PID" in lines[0]) == (width == 120)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_apps_fit_and_keep_their_addresses_whole(cli, terminal, width):
+    terminal(width)
+    url = "http://a-rather-long-name.example.com:18231/"
+    found = environment("staging", urls=[url])
+    cli.client.answers["/v1/status"] = {"apps": [{"name": "shop", "environments": [found]}]}
+    lines = cli.run("apps").output.splitlines()
+    assert max(map(len, lines)) <= width and url in "".join(lines)
+    assert len(lines) == (3 if width == 60 else 2)
+
+
 EVENTS = [
     record("change.failed", code="rollout.not_ready", reason=REASON, lines=["starting", "Traceback: boom"])[1],
     record("traffic.shifted", weights={"shop.production.r2.web.1": 100, "shop.production.r1.web.1": 0},
@@ -144,3 +155,4 @@ def test_logs_without_lines_say_where_requests_are_logged(cli):
 def test_logs_of_a_build_by_its_number(cli):
     cli.client.answers["/v1/apps/shop/releases/r3/log"] = "compiled\n"
     assert cli.run("logs", "--build", "3").output == "compiled\n"
+    assert "cannot read '../x' as a release" in cli.run("logs", "--build", "../x", status=3).output

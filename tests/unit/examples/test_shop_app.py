@@ -71,7 +71,7 @@ def test_an_order_sent_twice_is_stored_twice(made: Shop) -> None:
     body = b'{"id":"a-1","items":["tea","bell"]}'
     for _ in range(2):
         status, _, answer = ask(made, "POST", "/orders", (body[:10], body[10:]))
-        assert (status, json.loads(answer)) == (201, {"id": "a-1", "items": 2})
+        assert (status, json.loads(answer)) == (201, {"id": "a-1", "items": 2, "currency": "EUR"})
     assert json.loads(ask(made, "GET", "/orders/count")[2]) == {"orders": 2, "distinct": 1}
     assert json.loads(ask(made, "GET", "/orders/ids")[2]) == ["a-1", "a-1"]
 

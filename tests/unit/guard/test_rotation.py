@@ -103,7 +103,7 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(actions, max_size=8), st.sampled_from(["rotate", "finish_rotation"]))
 def test_everything_opens_after_every_prefix_and_the_end_has_one_key(big_store, todo, last):
     world = fresh(big_store)
@@ -221,6 +221,25 @@ def test_tokens_on_their_way_to_a_disk_are_waited_for(big_store):
     change.join(10)
     assert steps[-1] == "old keys gone"
     world.sealed_with_the_newest_alone()
+
+
+def test_keys_that_change_between_tokens_and_keys_are_read_again(big_store):
+    world = fresh(big_store)
+    world.set("A", "one")
+    world.start(0, "A")
+    reads = []
+
+    def tokens():
+        reads.append(world.documents[0][1])
+        if len(reads) == 1:
+            world.change("rotate", None)
+        return {"A": reads[-1]}
+
+    assert seal.open_all(str(world.key_file), tokens) == {"A": "one"}
+    assert len(reads) == 2
+    foreign = seal.Box([seal.new_key()]).seal("x")
+    with pytest.raises(seal.WrongKey, match="cannot open A"):
+        seal.open_all(str(world.key_file), lambda: {"A": foreign})
 
 
 def test_a_start_that_never_ends_leaves_both_keys(big_store, monkeypatch):

@@ -165,6 +165,7 @@ def test_a_key_file_that_is_no_file_is_refused(put, key_file, tmp_path, kind):
     match kind:
         case "link":
             (tmp_path / "real").write_bytes(seal.new_key())
+            (tmp_path / "real").chmod(0o600)
             key_file.symlink_to(tmp_path / "real")
         case "dangling":
             key_file.symlink_to(tmp_path / "none")

@@ -136,7 +136,7 @@ strategy = "canary"
     with pytest.raises(HomeportError) as caught:
         parse(text, path="shop/homeport.toml")
     assert caught.value.sentence == "cannot read shop/homeport.toml: 11 errors"
-    assert caught.value.hint == "docs/reference/configuration.md describes every key"
+    assert caught.value.hint == "homeport init --keys describes every key"
     assert (
         "\n".join(caught.value.details)
         == """\

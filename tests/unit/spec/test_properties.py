@@ -1,15 +1,37 @@
 """For any text: a spec or one HomeportError. For any valid spec: writing and reading gives it back."""
 
 import re
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.ids import AppName, ProcessName
-from homeport.spec.model import STRATEGIES, Build, Health, Process, Rollout, Route, Spec, Variable
+from homeport.kernel.ids import AppName, EnvironmentName, ProcessName
+from homeport.spec.model import (
+    HOOKS,
+    MISSED,
+    OVERLAPS,
+    STARTS,
+    STRATEGIES,
+    Build,
+    Cron,
+    Health,
+    Heartbeat,
+    Hook,
+    Liveness,
+    Maintenance,
+    Process,
+    ReadOnly,
+    Rollout,
+    Route,
+    Spec,
+    Storage,
+    Variable,
+)
 from homeport.spec.parse import parse
-from homeport.spec.reference import EXAMPLE
+from homeport.spec.read_processes import OWN_NAMES
+from homeport.spec.reference import EXAMPLE, toml
 from homeport.spec.values import quoted
 from homeport.spec.variables import RESERVED, RESERVED_PREFIX
 
@@ -50,7 +72,21 @@ PIECES = st.sampled_from(
     [
         *EXAMPLE.splitlines(keepends=True),
         *("[", "]", "[[", "]]", "{", "}", "=", ".", ",", '"', "'", '"""', "#", "\n", "\\", "\0", "é", "\r\n"),
-        *("routes", "processes", "env", "health = {}", "= 1", "= true", "= []", "= {}", "= 1e999", "= nan"),
+        *(
+            "routes",
+            "processes",
+            "env",
+            "environments.",
+            "cron",
+            "inherits = 'preview'\n",
+            "health = {}",
+            "= 1",
+            "= true",
+            "= []",
+            "= {}",
+            "= 1e999",
+            "= nan",
+        ),
         *(
             '= "*"',
             "= 1979-05-27",
@@ -98,7 +134,11 @@ def test_any_value_for_any_key(line: str, value: str) -> None:
 
 @quick
 @given(st.lists(st.tuples(st.text(max_size=12).map(quoted), VALUES), max_size=4), st.sampled_from(
-    ["", "app", "build", "processes", "processes.web", "processes.web.health", "routes", "env", "rollout"]
+    ["", "app", "build", "processes", "processes.web", "processes.web.health", "routes", "env", "rollout",
+     "variables", "variables.STRIPE_KEY", "cron", "cron.nightly-report", "hooks", "hooks.before-traffic", "storage",
+     "storage.uploads", "maintenance", "read_only", "environments", "environments.staging",
+     "environments.staging.variables", "environments.staging.cron.nightly-report", "environments.preview",
+     "environments.production.rollout", "environments.production.hooks"]
 ))  # fmt: skip
 def test_any_keys_in_any_table(pairs: list[tuple[str, str]], table: str) -> None:
     lines = "".join(f"{key} = {value}\n" for key, value in pairs)
@@ -113,7 +153,9 @@ def test_any_keys_in_any_table(pairs: list[tuple[str, str]], table: str) -> None
 
 # Round trip: each model as people may write it.
 
-NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,12}[a-z0-9])?", fullmatch=True)
+NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,12}[a-z0-9])?", fullmatch=True).filter(
+    lambda name: not name.startswith(OWN_NAMES)
+)
 SHELL_LINES = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=30)
 
 
@@ -131,6 +173,64 @@ HEALTHS = st.builds(
 )
 
 
+FILES = st.from_regex(r"[a-z0-9]{1,8}(/[a-z0-9]{1,8})?", fullmatch=True)
+LIVENESSES = st.builds(
+    Liveness,
+    command=SHELL_LINES,
+    interval=milliseconds(1, 3600),
+    timeout=milliseconds(0.1, 600),
+    unhealthy_after=st.integers(1, 100),
+)
+HEARTBEATS = st.builds(Heartbeat, file=FILES, max_age=milliseconds(1, 86400))
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\n"), max_size=20)
+VARIABLE_NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
+    lambda name: name not in RESERVED and not name.startswith(RESERVED_PREFIX)
+)
+
+
+def variables(name: str) -> st.SearchStrategy[Variable]:
+    described = st.text(st.characters(exclude_categories=("C", "Z")), max_size=20)
+    return st.one_of(
+        st.builds(Variable, st.just(name), TEXTS),
+        st.builds(
+            Variable,
+            st.just(name),
+            st.integers(-(2**62), 2**62).map(str),
+            type=st.just("int"),
+            pattern=st.just("[0-9]"),
+            description=described,
+        ),
+        st.builds(Variable, st.just(name), st.just("b"), one_of=st.just(("a", "b"))),
+        st.builds(Variable, st.just(name), required=st.booleans(), secret=st.booleans()),
+        st.builds(
+            Variable,
+            st.just(name),
+            secret=st.just(True),
+            source=st.sampled_from(["file:/run/a", "command:pass show a"]),
+        ),
+    )
+
+
+def crons(name: str) -> st.SearchStrategy[Cron]:
+    return st.builds(
+        Cron,
+        name=st.just(name),
+        schedule=st.sampled_from(["0 3 * * *", "*/5 * * * 1-5", "@hourly", "@every 90s"]),
+        command=SHELL_LINES,
+        timezone=st.sampled_from(["UTC", "Europe/Berlin"]),
+        overlap=st.sampled_from(OVERLAPS),
+        timeout=milliseconds(1, 86400),
+        retries=st.integers(0, 100),
+        retry_delay=milliseconds(1, 3600),
+        missed=st.sampled_from(MISSED),
+        random_delay=milliseconds(0, 3600),
+        user=st.none() | st.just("www-data"),
+        memory=st.none() | st.integers(8 * 10**6, 10**12),
+        cpu=st.none() | st.floats(0.01, 1024),
+        stop_grace=milliseconds(0, 3600),
+    )
+
+
 def processes(name: str, routed: bool) -> st.SearchStrategy[Process]:
     return st.builds(
         Process,
@@ -144,6 +244,10 @@ def processes(name: str, routed: bool) -> st.SearchStrategy[Process]:
         start_timeout=milliseconds(1, 3600),
         stop_grace=milliseconds(0, 3600),
         response_timeout=milliseconds(1, 86400) if routed else st.just(300.0),
+        start=st.just("before-traffic") if routed else st.sampled_from(STARTS),
+        exclusive=st.just(False) if routed else st.booleans(),
+        liveness=st.none() if routed else st.none() | LIVENESSES,
+        heartbeat=st.none() if routed else st.none() | HEARTBEATS,
     ) | (
         st.builds(
             Process,
@@ -173,10 +277,6 @@ def specs(draw: st.DrawFn) -> Spec:
             max_size=len(routed) * 2,
         )
     )
-    variables = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
-        lambda name: name not in RESERVED and not name.startswith(RESERVED_PREFIX)
-    )
-    texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\n"), max_size=20)
     return Spec(
         app=AppName(draw(NAMES)),
         build=draw(
@@ -201,8 +301,23 @@ def specs(draw: st.DrawFn) -> Spec:
             )
         ),
         variables=tuple(
-            Variable(n, v) for n, v in draw(st.dictionaries(variables, texts, max_size=3)).items()
+            draw(variables(name)) for name in draw(st.lists(VARIABLE_NAMES, unique=True, max_size=3))
         ),
+        cron=tuple(draw(crons(name)) for name in draw(st.lists(NAMES, unique=True, max_size=2))),
+        hooks=tuple(
+            Hook(name, draw(SHELL_LINES), draw(milliseconds(1, 86400)))
+            for name in HOOKS
+            if draw(st.booleans())
+        ),
+        storage=tuple(
+            Storage(name, f"{n}/{draw(FILES)}")
+            for n, name in enumerate(draw(st.lists(NAMES, unique=True, max_size=3)))
+        ),
+        maintenance=draw(
+            st.builds(Maintenance, page=st.just("") | FILES, retry_after=milliseconds(1, 86400))
+        ),
+        read_only=ReadOnly(tuple(draw(st.lists(st.sampled_from(["/", "/a", "/a/b"]), unique=True)))),
+        default_environment=EnvironmentName(draw(NAMES)),
     )
 
 
@@ -214,10 +329,46 @@ def size(count: int) -> str:
     return f'"{count}B"'
 
 
+def worker(process: Process) -> list[str]:
+    lines = [f"start = {quoted(process.start)}", f"exclusive = {toml(process.exclusive)}"]
+    if (live := process.liveness) is not None:
+        lines.append(
+            f"liveness = {{ command = {quoted(live.command)}, interval = {duration(live.interval)}, "
+            f"timeout = {duration(live.timeout)}, unhealthy_after = {live.unhealthy_after} }}"
+        )
+    if (beat := process.heartbeat) is not None:
+        lines.append(f"heartbeat = {{ file = {quoted(beat.file)}, max_age = {duration(beat.max_age)} }}")
+    return lines
+
+
+def declared(variable: Variable) -> list[str]:
+    lines = [f"[variables.{variable.name}]", f"type = {quoted(variable.type)}"]
+    lines += [f"default = {quoted(variable.value)}"] if variable.value is not None else []
+    lines += [f"{key} = true" for key in ("required", "secret") if getattr(variable, key)]
+    lines += [f"pattern = {quoted(variable.pattern)}"] if variable.pattern else []
+    lines += [f"one_of = {toml(variable.one_of)}"] if variable.one_of else []
+    lines += [f"from = {quoted(variable.source)}"] if variable.source else []
+    return [*lines, f"description = {quoted(variable.description)}"]
+
+
+def scheduled(cron: Cron) -> list[str]:
+    lines = [f"[cron.{cron.name}]"]
+    for key in ("schedule", "command", "timezone", "overlap", "missed", "user"):
+        value = getattr(cron, key)
+        lines += [f"{key} = {quoted(value)}"] if value is not None else []
+    for key in ("timeout", "retry_delay", "random_delay", "stop_grace"):
+        lines.append(f"{key} = {duration(getattr(cron, key))}")
+    lines.append(f"retries = {cron.retries}")
+    lines += [f"memory = {size(cron.memory)}"] if cron.memory is not None else []
+    lines += [f"cpu = {cron.cpu!r}"] if cron.cpu is not None else []
+    return lines
+
+
 def written(spec: Spec) -> str:
     """``spec`` as a homeport.toml that names every value."""
     build, rollout = spec.build, spec.rollout
-    lines = ["[app]", f"name = {quoted(spec.app)}", "[build]"]
+    lines = ["[app]", f"name = {quoted(spec.app)}"]
+    lines += [f"environment = {quoted(spec.default_environment)}", "[build]"]
     lines += [f"command = {quoted(build.command)}"] if build.command else []
     lines += [f"timeout = {duration(build.timeout)}", f"disk = {size(build.disk)}"]
     for process in spec.processes:
@@ -239,12 +390,26 @@ def written(spec: Spec) -> str:
             lines.append(f"timeout = {duration(health.timeout)}")
             lines.append(f"healthy_after = {health.healthy_after}")
             lines.append(f"unhealthy_after = {health.unhealthy_after}")
+        else:
+            lines += worker(process)
     lines.append("[routes]")
     lines += [f"{quoted(route.host + route.prefix)} = {quoted(route.process)}" for route in spec.routes]
-    lines.append("[env]")
-    lines += [
-        f"{name} = {quoted(value)}" for name, value in ((v.name, v.value or "") for v in spec.variables)
-    ]
+    for variable in spec.variables:
+        lines += declared(variable)
+    for cron in spec.cron:
+        lines += scheduled(cron)
+    for hook in spec.hooks:
+        lines += [
+            f"[hooks.{hook.name}]",
+            f"command = {quoted(hook.command)}",
+            f"timeout = {duration(hook.timeout)}",
+        ]
+    for storage in spec.storage:
+        lines += [f"[storage.{storage.name}]", f"path = {quoted(storage.path)}"]
+    lines.append("[maintenance]")
+    lines += [f"page = {quoted(spec.maintenance.page)}"] if spec.maintenance.page else []
+    lines.append(f"retry_after = {duration(spec.maintenance.retry_after)}")
+    lines += ["[read_only]", f"exempt = {toml(spec.read_only.exempt)}"]
     lines.append("[rollout]")
     lines.append(f"strategy = {quoted(rollout.strategy)}")
     lines.append(f"drain = {duration(rollout.drain)}")
@@ -253,7 +418,18 @@ def written(spec: Spec) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(specs())
 def test_a_spec_that_is_written_and_read_is_the_same(spec: Spec) -> None:
     assert parse(written(spec)) == spec
+
+
+@settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(specs())
+def test_an_environment_that_says_all_of_it_again_is_the_same(spec: Spec) -> None:
+    text = written(spec)
+    again = text.partition("\n[processes.")[2]
+    environment = f"[processes.{again}".replace("\n[", "\n[environments.all.")
+    environment = environment.replace("[processes.", "[environments.all.processes.", 1)
+    parsed = parse(f"{text}\n{environment}")
+    assert parsed.for_environment("all") == replace(parsed, environments=()) == spec

@@ -118,7 +118,7 @@ def test_types(type_: str, fits: list[str], does_not: list[str]) -> None:
     for value in does_not:
         reason = problem(variable, value)
         assert reason is not None and reason.startswith("must be "), value
-        assert value == "" or value not in reason
+        assert len(value) < 10 or value not in reason
 
 
 def test_pattern_and_choice() -> None:
@@ -190,6 +190,7 @@ def test_a_pattern_that_comes_to_an_end(pattern: str) -> None:
         "(-([a-z]b|ab))*$",
         "(x+x+)+y",
         "(?i:(a+)+)$",
+        "(?i)(xX*)*$",
         "(?:(?:a+)+|b)c",
     ],
 )

@@ -3,7 +3,7 @@
 Time limits are kept by the runner of each run, by a clock that nobody sets, so they are not here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -16,6 +16,7 @@ AHEAD = timedelta(hours=25)
 """Planned further ahead than this: the clock was wrong then, and planning begins anew from now."""
 MOST = 1000
 """Runs made up for, and runs that wait in a queue."""
+BRIEF = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(days=1)
 
 STILL_RAN = "the run before it still ran"
@@ -166,6 +167,18 @@ def move(job: Job, seen: Mapping[str, Seen | Outcome], now: datetime) -> tuple[M
     elif job.cron.overlap == "queue":
         steps += [Skip(run, QUEUE_FULL) for run in due[MOST:] if run.is_by_schedule]
     return tuple(steps)
+
+
+def is_pressing(job: Job, steps: Sequence[Move], now: datetime) -> bool:
+    """Whether a run waits, after these steps, for one that has not run for long and may end any moment."""
+    touched = {step.run.id for step in steps}
+    waits = any(
+        run.state is RunState.WAITING and run.start_at <= now and run.id not in touched for run in job.runs
+    )
+    started = any(isinstance(step, Start) for step in steps)
+    return waits and (
+        started or any(run.started_at is not None and now - run.started_at < BRIEF for run in job.runs)
+    )
 
 
 def _running(job: Job, run: Run, seen: Seen | Outcome, now: datetime) -> Move | None:
