@@ -85,7 +85,7 @@ def test_every_error_of_a_spec_in_one_go(homeport, shop, refused):
     broken = homeport.work / "broken"
     broken.mkdir()
     (broken / "homeport.toml").write_text('[app]\nname = "../../etc"\n[proceses.web]\ncommand = 3\n')
-    done = refused("deploy", cwd=broken, status=INVALID, says="homeport.toml:2", hint="reference")
+    done = refused("deploy", cwd=broken, status=INVALID, says="homeport.toml:2", hint="init --keys")
     assert "'app.name'" in done.stderr and 'did you mean "processes"' in done.stderr
     (broken / "homeport.toml").write_bytes(b"\xff\xfe\x00[app")
     refused("deploy", cwd=broken, status=INVALID, says="homeport.toml")

@@ -160,7 +160,8 @@ def test_a_health_path_that_redirects_or_is_slow_is_told(homeport, shop):
 def test_a_build_that_fails_leaves_its_log_and_nothing_else(homeport, shop):
     shop.write("7", build='command = "echo compiling; echo oh no >&2; exit 9"')
     done = homeport.deploy(shop, status=7)
-    assert "compiling" in done.stdout and "status 9" in done.stderr and "oh no" in done.stderr
+    assert "compiling" in done.stdout and "status 9" in done.stderr
+    assert (done.stdout + done.stderr).count("│ oh no") == 1
     release = homeport.json("releases", "--app", "shop")[0]
     assert release["state"] == "failed"
     assert not (homeport.data / "releases" / "shop" / release["id"]).exists()
@@ -188,6 +189,8 @@ def test_variables_reach_new_instances_only(homeport):
     homeport.run("env", "set", "GREETING=hello there", "N=1", cwd=shop.directory)
     assert "GREETING" not in json.loads(homeport.get("/env", host=shop.host)[1])
     homeport.run("restart", cwd=shop.directory)
+    assert "GREETING" not in json.loads(homeport.get("/env", host=shop.host)[1])
+    homeport.run("deploy", "--config-only", cwd=shop.directory)
     seen = json.loads(homeport.get("/env", host=shop.host)[1])
     assert seen["GREETING"] == "hello there" and seen["HOMEPORT_APP"] == "variables"
     assert homeport.run("env", "list", cwd=shop.directory).stdout == "GREETING=hello there\nN=1\n"
@@ -199,10 +202,10 @@ def test_variables_reach_new_instances_only(homeport):
 
 def test_exec_runs_with_the_releases_directory_and_variables(homeport, shop):
     homeport.run("env", "set", "GREETING=hello there", cwd=shop.directory)
-    homeport.run("restart", cwd=shop.directory)
+    homeport.run("deploy", "--config-only", cwd=shop.directory)
     done = homeport.run("exec", "--", "sh", "-c", "pwd; echo $GREETING; exit 5", cwd=shop.directory, status=5)
     assert "/releases/shop/r" in done.stdout and "hello there" in done.stdout
-    assert "cannot run" in homeport.run("exec", "no-such-program", cwd=shop.directory, status=4).stderr
+    assert "cannot run" in homeport.run("exec", "no-such-program", cwd=shop.directory, status=127).stderr
 
 
 def test_logs_and_events(homeport, shop):

@@ -105,8 +105,8 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     changes = DurableChanges(database, advance)
     rollouts = Rollouts(parts, changes.start)
     settings_ = Settings(parts)
-    keeper = Keeper(parts, rollouts, settings_)
-    jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts))
+    jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
+    keeper = Keeper(parts, rollouts, settings_, jobs.releases_in_use)
     services = Services(
         parts=parts,
         rollouts=rollouts,

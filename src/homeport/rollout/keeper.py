@@ -3,11 +3,12 @@
 import logging
 import threading
 from collections import defaultdict, deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.ids import AppName, InstanceName, service_name
+from homeport.kernel.ids import AppName, InstanceName, ReleaseId, service_name
 from homeport.rollout import events, state, upkeep
 from homeport.rollout.advance import stop_instances
 from homeport.rollout.liveness import Liveness
@@ -32,10 +33,18 @@ CRASH_LOOP = 3
 class Keeper:
     """The background loop of the control plane. While a change moves an environment it keeps off it."""
 
-    def __init__(self, parts: Parts, rollouts: Rollouts, settings: Settings) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        rollouts: Rollouts,
+        settings: Settings,
+        in_use: Callable[[], frozenset[tuple[AppName, ReleaseId]]] = frozenset,
+    ) -> None:
+        """``in_use``: releases that something else than an instance runs in."""
         self._parts = parts
         self._rollouts = rollouts
         self._settings = settings
+        self._in_use = in_use
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
@@ -232,8 +241,9 @@ class Keeper:
                 continue
             releases = parts.state.releases(app)
             histories = {e.name: parts.state.deployments(app, e.name) for e in parts.state.environments(app)}
+            in_use = frozenset(release for a, release in self._in_use() if a == app)
             for release in upkeep.prunable(
-                releases, parts.state.environments(app), parts.state.instances(app), histories
+                releases, parts.state.environments(app), parts.state.instances(app), histories, in_use
             ):
                 self._prune(release)
         self._remove_unowned_files()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from homeport.kernel.ids import EnvironmentName, InstanceName
+from homeport.kernel.ids import EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import desired
 from homeport.rollout.model import Deployment, Environment, Instance, Release, ReleaseState
 from homeport.runtime.model import InstanceState, InstanceStatus
@@ -50,12 +50,13 @@ def prunable(
     environments: Sequence[Environment],
     instances: Sequence[Instance],
     histories: Mapping[EnvironmentName, History],
+    in_use: frozenset[ReleaseId] = frozenset(),
 ) -> tuple[Release, ...]:
     """Built releases beyond the newest five that neither serve, nor run, nor are a rollback's target."""
     ready = [r for r in releases if r.state is ReleaseState.READY]
     keep = {r.id for r in ready[-KEEP_RELEASES:]}
     keep |= {r for e in environments for r in (e.serving, e.routing) if r is not None}
-    keep |= {i.release for i in instances}
+    keep |= {i.release for i in instances} | in_use
     for environment in environments:
         for past in histories.get(environment.name, ()):
             if past.well and past.release != environment.serving:

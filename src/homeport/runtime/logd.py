@@ -4,13 +4,13 @@ Pipes in ``logs/fifo/<name>`` become ``logs/<name>.log``, each line after its ti
 nothing of Homeport's so that it stays at the size of a bare interpreter; ``masks`` and what that needs
 only once an instance has secrets.
 
-An instance's output is written with its secrets masked. Which those are is in its document, which is
-written before its process starts: so output is read first, then the document is looked at, and what was
-read waits until the secrets of that document are known.
+Secrets are masked. Which there are is in an instance's document, which is written before its process
+starts: output is read first, then the document is looked at, and what was read waits until the secrets
+are known. Half of a value may show when this process is killed between reading the one half and the other.
 
 What holds: an app's output is lost only when the disk has no room (the log then says how many lines),
 or when this process is killed between a read and the write that follows it (at most one read of 64 KB
-for each instance, and the unfinished last line), or when the app ends while no log daemon runs. While
+for each instance, and the unfinished last line), or withheld as its secrets cannot be known, or when the app ends while no log daemon runs. While
 none runs, an app that fills its pipe (1 MB) waits; it is not killed. One read for each instance in
 turn, so one that prints without end does not hold up the others.
 """
@@ -181,10 +181,7 @@ class Source:
         return True
 
     def look(self, now: float, *, has_output: bool) -> None:
-        """Follow what the document says by now; that may begin to open secrets.
-
-        Output of which nobody can tell whether it holds secrets is withheld.
-        """
+        """Follow what the document says by now; that may begin to open secrets."""
         document, status = self.documents[0], None
         for place in self.documents:
             try:
@@ -194,24 +191,30 @@ class Source:
                 continue
         if status is None:
             if has_output and not self.seen and self.secrets is None:
-                self.secrets = new_secrets(self.masks, self.name)
-                self.secrets.withhold("its document is gone", now)
+                self.know().withhold("its document is gone", now)
             return  # forgotten: what is known stays
         seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if seen == self.seen and (self.secrets is None or now < self.secrets.retry_at):
+        if seen == self.seen and not (self.secrets is not None and self.secrets.is_due(now)):
             return
         self.seen = seen
         try:
             with open(document, "rb") as f:
                 text = f.read()
-                if self.secrets is None and b'"secrets"' in text:
-                    self.secrets = new_secrets(self.masks, self.name)
-                if self.secrets is not None:
-                    self.secrets.follow(document, text, f.fileno(), now)
+                if self.secrets is not None or b'"secrets"' in text:
+                    self.know().follow(document, text, f.fileno(), now)
         except OSError as e:
-            if self.secrets is None:
-                self.secrets = new_secrets(self.masks, self.name)
-            self.secrets.withhold(f"cannot read its document: {e.strerror}", now)
+            self.know().withhold(f"cannot read its document: {e.strerror}", now)
+
+    def know(self) -> "Secrets":
+        """``masks`` is empty until the first one has secrets: then it holds what all have in common."""
+        if not self.masks:
+            sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+            from masks import Masks  # type: ignore[import-not-found]
+
+            self.masks.append(Masks())
+        if self.secrets is None:
+            self.secrets = self.masks[0].secrets(self.name)
+        return self.secrets
 
     def opened(self, stamp: bytes, now: float) -> None:
         """The opening is done: what waited for it goes its way."""
@@ -264,16 +267,6 @@ class Source:
         if self.opening is not None:
             self.opening.wait()
             self.opened(stamp, time.monotonic())
-
-
-def new_secrets(masks: "list[Masks]", name: str) -> "Secrets":
-    """``masks`` is empty until the first instance has secrets: then it holds what all have in common."""
-    if not masks:
-        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-        from masks import Masks  # type: ignore[import-not-found]
-
-        masks.append(Masks())
-    return masks[0].secrets(name)
 
 
 class Daemon:

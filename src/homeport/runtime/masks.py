@@ -25,7 +25,7 @@ else:  # loaded by its path
 
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 10.0
-"""Output is withheld at least so long before it is tried again."""
+"""Output is withheld so long before it is tried again, unless the key file changes."""
 UNSEAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "unseal.py")
 
 
@@ -150,8 +150,9 @@ class Secrets:
     def __init__(self, masks: Masks, name: str) -> None:
         self.opening: Opening | None = None
         """While there is one, nothing may be fed."""
-        self.retry_at = inf
-        """When the same document is worth another look, in seconds of the monotonic clock."""
+        self._retry_at = inf
+        self._key = ""
+        self._key_seen: tuple[int, ...] = ()
         self._masks = masks
         self._name = name
         self._values: frozenset[str] = frozenset()
@@ -163,12 +164,13 @@ class Secrets:
 
     def follow(self, path: str, document: bytes, fd: int, now: float) -> None:
         """Mask what the document says; where it is not known yet, begin to open it (``fd`` has it open)."""
-        self.retry_at = inf
+        self._retry_at = inf
         try:
-            tokens = tokens_of(document)
+            tokens, self._key = sealed_in(document)
         except ValueError:
             self.withhold("cannot read its document", now)
             return
+        self._key_seen = identity(self._key)
         values = self._masks.values(tokens)
         if values is not None:
             self._use(values)
@@ -177,6 +179,10 @@ class Secrets:
             self.opening = Opening(path, fd)
         except OSError as e:
             self.withhold(f"cannot open its secrets: {e.strerror}", now)
+
+    def is_due(self, now: float) -> bool:
+        """Whether the same document is worth another look: it could not be used, but now that may be over."""
+        return now >= self._retry_at or (self._retry_at < inf and identity(self._key) != self._key_seen)
 
     def opened(self, now: float) -> bool:
         """The opening is done, or its time is over. Whether the secrets are known now."""
@@ -200,7 +206,7 @@ class Secrets:
 
     def withhold(self, why: str, now: float) -> None:
         """Let nothing through from here on."""
-        self.retry_at = now + RETRY_SECONDS
+        self._retry_at = now + RETRY_SECONDS
         if isinstance(self._mask, Withheld) and self._mask.why == why:
             return
         self._leave()
@@ -237,10 +243,19 @@ class Secrets:
         return self._take()
 
 
-def tokens_of(document: bytes) -> frozenset[str]:
-    """The sealed values of an instance document. Raises ValueError for what is none."""
+def sealed_in(document: bytes) -> tuple[frozenset[str], str]:
+    """(the sealed values of an instance document, its key file). Raises ValueError for what is none."""
     try:
-        secrets = json.loads(document).get("secrets", {})
-        return frozenset(str(token) for token in secrets.values())
+        content = json.loads(document)
+        return frozenset(map(str, content.get("secrets", {}).values())), str(content.get("key", ""))
     except AttributeError:
         raise ValueError("not an instance document") from None
+
+
+def identity(path: str) -> tuple[int, ...]:
+    """What changes when a file does; () when it is missing."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

@@ -12,6 +12,7 @@ from homeport.kernel.ids import InstanceName
 from homeport.runtime.fake import Behaviour, FakeLogReader, FakeRuntime
 from homeport.runtime.model import InstanceSpec, InstanceState, InstanceStatus
 from homeport.runtime.port import LogReader, Runtime
+from homeport.system import seal
 from homeport.system.clock import RealClock
 
 ALIVE = (InstanceState.STARTING, InstanceState.RUNNING)
@@ -135,6 +136,24 @@ def test_an_unknown_user_is_refused_before_the_start(case: Case) -> None:
         case.runtime.check(case.spec(1, user="no-such-user"))
     assert e.value.code == "runtime.unknown_user"
     case.runtime.check(case.spec(1))
+
+
+def test_secrets_are_sealed_anew_as_often_as_asked_for(case: Case) -> None:
+    old, new = seal.new_key(), seal.new_key()
+    case.runtime.start(case.spec(1, secrets=(("TOKEN", seal.Box([old]).seal("s3cr3t-value")),)))
+    case.runtime.start(case.spec(2, secrets=(("TOKEN", seal.Box([seal.new_key()]).seal("of another")),)))
+    case.runtime.start(case.spec(3))
+    tokens: list[str] = []
+
+    def reseal(token: str) -> str:
+        tokens.append(seal.Box([new, old]).reseal(token))
+        return tokens[-1]
+
+    assert case.runtime.reseal(reseal) == 2
+    assert case.runtime.reseal(reseal) == 2
+    assert [seal.Box([new]).open(token) for token in tokens] == ["s3cr3t-value"] * 2
+    case.runtime.stop((name(1), name(2)))
+    assert case.runtime.reseal(reseal) == 0
 
 
 def test_what_is_not_there_cannot_be_restarted(case: Case) -> None:

@@ -118,6 +118,36 @@ def test_a_kill_of_the_runner_loses_the_run_and_ends_its_processes(home: JobsHom
     assert id_ not in marks and second in marks
 
 
+@pytest.mark.parametrize(
+    "claim", ["{pid} {start} of-another-boot", "{pid} 1 {boot}", "4194000 1 {boot}", "torn"]
+)
+def test_a_run_of_a_runner_that_is_gone_is_lost(home: JobsHome, claim: str) -> None:
+    """After a reboot, say: its pid may be another's by now."""
+    home.job("echo up")
+    id_ = home.run_now()
+    home.jobs._rounds._launch = lambda *_: None  # type: ignore[method-assign]
+    home.jobs.tick()
+    files = home.jobs._rounds.files(id_)
+    files.prepare({})
+    start = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (files.directory / "claim").write_text(f"{os.getpid()} {start} {boot}\n")
+    home.jobs.tick()
+    assert home.state_of(id_) is RunState.RUNNING
+    (files.directory / "claim").write_text(claim.format(pid=os.getpid(), start=start, boot=boot))
+    assert home.ended(id_).state is RunState.LOST
+    assert home.printed(id_) == []
+
+
+def test_what_a_run_needs_is_for_the_owner_only(home: JobsHome) -> None:
+    home.job("sleep 1000")
+    id_ = home.run_now()
+    home.jobs.tick()
+    paths = [home.data / "cron", *(home.data / "cron").rglob("*")]
+    assert len(paths) >= 3 and [p for p in paths if p.stat().st_mode & 0o077] == []
+    assert home.state_of(id_) is RunState.RUNNING
+
+
 def test_a_runner_that_is_told_to_end_ends_the_run(home: JobsHome) -> None:
     """As when the machine goes down."""
     home.job("trap 'echo bye; exit 0' TERM; echo up; while true; do sleep 0.05; done")

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -253,6 +255,41 @@ def test_a_document_that_the_log_daemon_does_not_find_starts_nothing(home: Home)
     run = home.data / "cron" / "shop.production.cron.report.1" / "run.json"
     assert launch.is_masked(str(run), {"fifo": str(home.layout.fifo("shop.production.cron.report.1"))})
     assert launch.DOCUMENTS == logd.DOCUMENTS
+    home.runtime.stop((instance,))
+    elsewhere = home.data / "elsewhere.json"
+    document["fifo"] = str(home.layout.fifo("other"))
+    elsewhere.write_text(json.dumps(document))
+    argv = [sys.executable, "-I", "-S", launch.__file__, str(elsewhere)]
+    assert subprocess.run(argv, timeout=20).returncode == 111
+
+
+def test_output_without_a_document_is_withheld(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    source = logd.Source(str(tmp_path / "fifo"), str(tmp_path / "log"), [str(tmp_path / "gone")], [])
+    source.look(0, has_output=False)
+    with open(tmp_path / "fifo", "wb") as f:
+        f.write(b"who knows what\n")
+    assert source.read(b"T ", 0)
+    source.close(b"T ", 0)
+    assert (tmp_path / "log").read_text() == (
+        "T homeport: output is withheld because its secrets cannot be opened: its document is gone\n"
+        "T homeport: 1 lines were withheld here\n"
+    )
+
+
+def test_a_plain_document_masks_nothing_and_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "document").write_text('{"name": "x"}')
+    source = logd.Source(str(tmp_path / "fifo"), str(tmp_path / "log"), [str(tmp_path / "document")], [])
+    with open(tmp_path / "fifo", "wb") as f:
+        f.write(b"plain\n")
+    assert source.read(b"T ", 0)
+    assert source.secrets is None
+    (tmp_path / "document").unlink()  # forgotten: its last words are kept
+    with open(tmp_path / "fifo", "wb") as f:
+        f.write(b"last words")
+    source.close(b"T ", 0)
+    assert (tmp_path / "log").read_text() == "T plain\nT last words\n"
 
 
 def test_a_child_that_hangs_is_ended_and_others_are_read_meanwhile(bare_home: Home) -> None:

@@ -177,6 +177,17 @@ def test_marks_win_over_the_environment_and_defaults_lose() -> None:
     assert environment == {"PATH": "/mine", "LANG": "C.UTF-8", "HOMEPORT_OWNER": "/srv/port"}
 
 
+def test_a_document_holds_secrets_sealed_and_what_opens_them() -> None:
+    marks = (("HOMEPORT_OWNER", "/srv/port"),)
+    sealed = spec(secrets=(("TOKEN", "gAAA1"), ("HOMEPORT_OWNER", "gAAA2")))
+    document = commands.instance_document(sealed, LAYOUT, marks, "group")
+    assert document["secrets"] == {"TOKEN": "gAAA1"}
+    assert document["key"] == "/srv/port/secrets.key"
+    assert (Path(str(document["packages"])) / "cryptography" / "fernet.py").exists()
+    plain = commands.instance_document(spec(), LAYOUT, marks, "group")
+    assert not {"secrets", "key", "packages"} & plain.keys()
+
+
 @pytest.mark.parametrize("name", ["shop.production.r1.web.1", "a.b.r12.c-d.30"])
 def test_instances(name: str) -> None:
     assert commands.is_instance(name)

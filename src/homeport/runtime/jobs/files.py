@@ -25,8 +25,12 @@ class RunFiles:
 
     def prepare(self, document: dict[str, object]) -> None:
         """What the runner needs, whole and on disk: from then on one may have been started."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make()
         write_atomic(self.directory / "run.json", json.dumps(document, indent=1), mode=0o600)
+
+    def _make(self) -> None:
+        for directory in (self.directory.parent, self.directory):
+            directory.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def is_prepared(self) -> bool:
@@ -56,7 +60,7 @@ class RunFiles:
 
     def ask_to_end(self, state: RunState) -> None:
         """Have the runner end the run, now or as soon as it takes it. The first one to ask gives the reason."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make()
         stop = self.directory / "stop"
         if not stop.exists():
             write_atomic(stop, state.value, mode=0o600)

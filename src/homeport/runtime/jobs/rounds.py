@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +63,7 @@ class Rounds:
         clock: Clock,
         targets: Callable[[], Sequence[Target]],
         python: str,
+        sealing: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.layout = Layout(data_dir)
         self.lock = threading.Lock()
@@ -73,6 +75,7 @@ class Rounds:
         self._clock = clock
         self._targets = targets
         self._python = python
+        self._sealing = sealing
         self._launched: dict[str, float] = {}
         self._cleaned_at = float("-inf")
 
@@ -196,11 +199,11 @@ class Rounds:
             if job.cron is None or target is None:
                 return
             try:
-                document = self._document(target, job.cron, run, files.directory)
+                with self._sealing():
+                    files.prepare(self._document(target, job.cron, run, files.directory))
             except HomeportError as e:
                 self._fail(job, run, e.sentence)
                 return
-            files.prepare(document)
         process.run(
             commands.runner(self._python, files.directory),
             timeout=LAUNCH_TIMEOUT,

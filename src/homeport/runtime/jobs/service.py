@@ -23,6 +23,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from homeport.journal.store import Store
@@ -55,11 +56,13 @@ class Jobs:
         targets: Callable[[], Sequence[Target]],
         *,
         python: str = sys.executable,
+        sealing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """``sealing`` is held from asking a target for sealed secrets until they are on disk."""
         self._store = store
         self._clock = clock
         self._targets = targets
-        self._rounds = Rounds(data_dir, store, clock, targets, python)
+        self._rounds = Rounds(data_dir, store, clock, targets, python, sealing)
         self._closing = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="cron", daemon=True)
@@ -172,11 +175,13 @@ class Jobs:
     def list(self, app: AppName, environment: EnvironmentName) -> tuple[JobStatus, ...]:
         """The jobs of the release that serves, by name."""
         target = self._target(app, environment)
+        if target is None:
+            return ()
         rows = state.jobs(self._store)
         latest = state.latest(self._store, app, environment)
         now = self._clock.now()
         found = []
-        for cron in sorted(target.crons, key=lambda c: c.name) if target else ():
+        for cron in sorted(target.crons, key=lambda c: c.name):
             row = rows.get((app, environment, cron.name))
             paused_by = row.paused_by if row else None
             schedule = schedule_of(cron.schedule, cron.timezone)
@@ -186,7 +191,7 @@ class Jobs:
                     schedule=cron.schedule,
                     timezone=cron.timezone,
                     command=cron.command,
-                    release=target.release if target else ReleaseId(""),
+                    release=target.release,
                     paused_by=paused_by,
                     next=schedule.next(now) if schedule and paused_by is None else None,
                     last=latest.get(cron.name),
