@@ -207,6 +207,31 @@ def _settle(plane: Plane, account: Account, jobs: int) -> None:
     engine.dispose()
 
 
+def figures(jobs: int, seconds: float, kills: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Issue 3's figure 3, as ``script/bench`` prints it."""
+    account = run(jobs, seconds, kills, seed=seed)
+
+    def figure(
+        name: str, value: float, unit: str = "", bound: str = "", holds: bool | None = None
+    ) -> dict[str, Any]:
+        return {
+            "name": f"cron: {name}",
+            "value": value,
+            "unit": unit,
+            "bound": bound,
+            "holds": holds,
+            "peers": {},
+        }
+
+    wrong = account.missing + account.twice + account.never + account.doubled
+    return [
+        figure(f"runs due, control plane killed {account.kills} times", account.due, "runs"),
+        figure("started and ended once", account.once, "runs"),
+        figure("lost or doubled", wrong, "runs", "0", account.is_kept),
+        figure("worst time from due to started", round(account.worst_lag, 1), "s"),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)

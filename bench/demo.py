@@ -1,4 +1,4 @@
-"""What ``script/demo`` shows: deploys under load, a broken release that never takes traffic, a rollback."""
+"""What ``script/demo`` shows: staging, promote, deploys under load, a broken release that never takes traffic, a rollback."""
 
 import argparse
 import json
@@ -86,7 +86,7 @@ class Demo:
         for command in (["add", "-A"], ["commit", "-q", "-m", message]):
             subprocess.run(["git", *command], cwd=self.shop, env=self.environment, check=True)
 
-    def run(self, what: str, *arguments: str, promoted: bool) -> None:
+    def run(self, what: str, *arguments: str, promoted: bool, environment: str = "production") -> None:
         """A command as a user gives it, its output live; its verdict goes to the table."""
         self.say(f"$ homeport {' '.join(arguments)}")
         child = subprocess.Popen(
@@ -100,7 +100,8 @@ class Demo:
                 self.say(f"  {line.rstrip()}")
         status = child.wait()
         seconds = time.monotonic() - began
-        changes = self.homeport("status")["apps"][0]["environments"][0]
+        environments = self.homeport("status")["apps"][0]["environments"]
+        changes = next(e for e in environments if e["name"] == environment)
         change = changes["change"]
         releases = {r["id"]: r for r in self.homeport("releases", "--app", "shop")}
         self.deploys.append(
@@ -128,11 +129,10 @@ class Demo:
     def show(self) -> dict[str, Any]:
         shutil.copytree(ROOT / "examples" / "shop", self.shop, ignore=shutil.ignore_patterns(".venv", "data"))
         subprocess.run(["git", "init", "-q", str(self.shop)], check=True)
-        with open(self.shop / "homeport.toml", "a") as spec:
-            spec.write(f"\n[env]\nSHOP_DATA = {json.dumps(str(self.work / 'orders'))}\n")
         self.up()
         self.commit("Open the shop")
-        self.run("first release", "deploy", promoted=True)
+        self.run("first, to staging", "deploy", "--env", "staging", promoted=True, environment="staging")
+        self.run("promoted, no build", "promote", "staging", "production", promoted=True)
         self.say("# from here on: steady load, GETs, POSTs, slow requests, a WebSocket and an event stream\n")
         self.load = LoadProcess(self.address, HOST, Mix())
         time.sleep(1.5)

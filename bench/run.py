@@ -7,7 +7,9 @@ import platform
 import sys
 from typing import Any
 
+import cron
 import edge
+import modes
 import ship
 
 BENCHES = {
@@ -15,6 +17,9 @@ BENCHES = {
     "load": lambda options, say: ship.under_load(options.deploys, options.rollbacks, say),
     "times": lambda options, say: ship.times(say=say),
     "idle": lambda options, say: ship.idle(say=say),
+    "promote": lambda options, say: ship.promote(say=say),
+    "modes": lambda options, say: modes.run(),
+    "cron": lambda options, say: cron.figures(options.jobs, options.cron_seconds, options.kills),
 }
 
 
@@ -25,6 +30,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="per measurement of the edge")
     parser.add_argument("--deploys", type=int, default=100)
     parser.add_argument("--rollbacks", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=20, help="scheduled commands, each due every second")
+    parser.add_argument("--cron-seconds", type=float, default=50.0)
+    parser.add_argument("--kills", type=int, default=50, help="of the control plane, meanwhile")
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHES)
     if unknown:

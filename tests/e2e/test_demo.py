@@ -25,6 +25,6 @@ def test_the_demo_deploys_survives_a_broken_release_and_rolls_back_without_a_fai
     assert found["requests_sent"] > 1000
     assert found["requests_failed"] == 0, found["failures"]
     assert found["orders_lost"] == found["orders_doubled"] == 0
-    assert [d["verdict"] for d in found["deploys"]] == ["promoted", "promoted", "rolled back", "promoted"]
-    assert [d["serving"] for d in found["deploys"]] == ["r1", "r2", "r2", "r1"]
+    assert [d["verdict"] for d in found["deploys"]] == ["promoted"] * 3 + ["rolled back", "promoted"]
+    assert [d["serving"] for d in found["deploys"]] == ["r1", "r1", "r2", "r2", "r1"]
     assert "Traceback" not in done.stderr.replace("│ Traceback", "")

@@ -12,6 +12,7 @@ from homeport.runtime import commands
 from homeport.runtime.model import InstanceState
 from homeport.spec.model import Liveness as Settings
 from homeport.spec.model import Process
+from homeport.system import files
 from homeport.system import process as system
 
 log = logging.getLogger(__name__)
@@ -101,10 +102,8 @@ class Liveness:
         status = next((s for s in parts.runtime.observe() if s.name == instance.name), None)
         if status is None or status.state is not InstanceState.RUNNING:
             return False
-        try:
-            age = parts.clock.now().timestamp() - path.stat().st_mtime
-        except OSError:
-            age = status.since
+        touched = files.modified_at(path)
+        age = parts.clock.now().timestamp() - touched if touched is not None else status.since
         # A process that was just started has its whole time for the first touch.
         return min(age, status.since) > process.heartbeat.max_age
 

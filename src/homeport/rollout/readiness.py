@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from homeport.journal.model import Event
@@ -10,12 +11,12 @@ from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import ProcessName
 from homeport.kernel.units import format_duration
 from homeport.rollout import build as building
-from homeport.rollout import events, state
+from homeport.rollout import desired, events, state
 from homeport.rollout.model import Instance
 from homeport.rollout.parts import Parts
 from homeport.runtime.model import InstanceState, InstanceStatus
-from homeport.spec.model import Health, Process
-from homeport.system import net
+from homeport.spec.model import Health, Heartbeat, Process
+from homeport.system import files, net
 
 NOT_READY = declare(
     "rollout.not_ready",
@@ -155,7 +156,13 @@ class Watch:
                     hint="its last lines tell why; homeport logs shows more",
                 )
             if instance.port is None:
-                if lives.seconds(status, began) >= WORKER_LIVES:
+                lived = lives.seconds(status, began)
+                if process.heartbeat is None:
+                    is_well = lived >= WORKER_LIVES
+                else:
+                    is_well = lived > 0 and self._has_touched(instance, process.heartbeat)
+                    answer = f"it did not touch its heartbeat file {process.heartbeat.file}"
+                if is_well:
                     self._ready(instance)
                     return None
             elif (
@@ -180,9 +187,19 @@ class Watch:
                     f"{answer}",
                     hint="does the app listen on $PORT? see its last lines"
                     if answer == REFUSED
-                    else "see its last lines; start_timeout and health.path are in homeport.toml",
+                    else "see its last lines; start_timeout and health.path are in homeport.toml"
+                    if instance.port is not None
+                    else "it gets the file's path as HOMEPORT_HEARTBEAT; see its last lines",
                 )
             clock.sleep(max(0.0, PROBE_EVERY - (clock.monotonic() - began)))
+
+    def _has_touched(self, instance: Instance, heartbeat: Heartbeat) -> bool:
+        """Whether a worker has shown that it lives since it was started."""
+        parts = self._parts
+        directory = parts.run_directory(instance.app, instance.environment, instance.release)
+        path = desired.heartbeat_file(str(directory), heartbeat.file, instance.n)
+        touched = files.modified_at(Path(path))
+        return touched is not None and touched >= instance.created_at.timestamp()
 
     def _tell(self, instance: Instance, process: Process, result: net.ProbeResult) -> None:
         """Say what is waited for, when that is due."""

@@ -61,6 +61,14 @@ def read_json(path: Path) -> Any:
         ) from e
 
 
+def modified_at(path: Path) -> float | None:
+    """When a file was last written or touched, in seconds since the epoch; None when it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
 def free_bytes(path: Path) -> int:
     """Bytes an unprivileged user may still write on the file system of ``path``."""
     stat = os.statvfs(path)
