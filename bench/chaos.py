@@ -2,7 +2,7 @@
 
     script/chaos --rounds 20 --seed 7 [--json]
 
-A round takes an action (deploy, a broken deploy, rollback, scale, restart) under steady GETs, kills one
+A round takes an action (deploy, deploy --config-only, a broken deploy, rollback, scale, restart) under steady GETs, kills one
 part with ``kill -9`` after a number of recorded steps, and waits. Then must hold: the change ended, what
 serves is either what was asked for or what served before, the waiting command told which, nothing runs
 and nothing lies on disk that nobody owns, the journal's chain is whole. While only the control plane is
@@ -26,9 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from live import App, Homeport
 
-ACTIONS = ("deploy", "broken", "rollback", "scale", "restart")
+ACTIONS = ("deploy", "configure", "broken", "rollback", "scale", "restart")
 VICTIMS = ("serve", "serve", "serve", "haproxy", "supervisord", "logd", "instance")
 SETTLE = 60.0
+WORKER = '[processes.worker]\ncommand = "exec sleep 100000"\nexclusive = true\n'
+MORE = """
+[storage.files]
+path = "var/files"
+[hooks]
+before-traffic = "sleep 0.1; test -n \\"$TOKEN\\""
+after-traffic = "sleep 0.1"
+"""
 
 
 @dataclass
@@ -83,6 +91,7 @@ class Chaos:
     def start(self) -> None:
         self.homeport.up()
         self.app = self.homeport.app("shop")
+        self.homeport.run("secrets", "set", "TOKEN", "--app", "shop", stdin="t0ken-of-the-chaos")
         for _ in range(2):
             self._write()
             self.homeport.deploy(self.app)
@@ -94,12 +103,23 @@ class Chaos:
         self.version += 1
         after = 'def health(h): h.answer(500, "no")' if broken else ""
         build = f'command = "sleep 0.{self.random.randint(1, 6)}"'
-        self.app.write(str(self.version), build=build, after=after, start_timeout="3s", keep_warm="5s")
+        self.app.write(
+            str(self.version),
+            build=build,
+            after=after,
+            start_timeout="3s",
+            keep_warm="5s",
+            process=WORKER,
+            more=MORE,
+        )
 
     def _arguments(self, action: str) -> list[str]:
         if action in ("deploy", "broken"):
             self._write(broken=action == "broken")
             return ["deploy"]
+        if action == "configure":
+            self.homeport.run("env", "set", f"ROUND={self.random.random()}", cwd=self.app.directory)
+            return ["deploy", "--config-only"]
         if action == "scale":
             return ["scale", f"web={self.random.randint(1, 4)}"]
         return [action]
@@ -196,7 +216,11 @@ class Chaos:
                 "SELECT id FROM releases WHERE app = 'shop' AND state IN ('ready', 'building')"
             )
         }
-        on_disk = {p.name for p in (self.homeport.data / "releases" / "shop").iterdir() if p.is_dir()}
+        on_disk = {
+            p.name.partition(".")[0]
+            for p in (self.homeport.data / "releases" / "shop").iterdir()
+            if p.is_dir()
+        }
         # The cleaner comes twice a minute: files are looked at when the run ends.
         self._files = on_disk - releases
         return texts

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 import chaos
 
 
-@pytest.mark.parametrize("action", ["deploy", "rollback", "scale"])
+@pytest.mark.parametrize("action", ["deploy", "configure", "rollback", "scale"])
 def test_the_control_plane_killed_at_each_step(action):
-    plan = [(action, "serve", steps) for steps in range(7)]
+    plan = [(action, "serve", steps) for steps in range(9 if action in ("deploy", "configure") else 7)]
     assert chaos.run(0, 11, print, plan)["problems"] == []
 
 
