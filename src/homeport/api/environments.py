@@ -282,7 +282,7 @@ def _cron(s: Services) -> APIRouter:
             for j in s.jobs.list(AppName(app), EnvironmentName(environment))
         ]
 
-    @router.get(path + "/runs", responses=READ, summary="Runs, newest first")
+    @router.get(path + "/runs", responses=REFUSED, summary="Runs, newest first")
     def get_runs(
         app: App,
         environment: Environment,
@@ -295,7 +295,7 @@ def _cron(s: Services) -> APIRouter:
     @router.get(
         path + "/runs/{run}/output",
         response_class=PlainTextResponse,
-        responses=READ,
+        responses=REFUSED,
         summary="What a run printed, with times",
     )
     def get_output(
@@ -310,6 +310,16 @@ def _cron(s: Services) -> APIRouter:
     @router.post(path + "/{name}/runs", status_code=202, responses=REFUSED, summary="Run it now")
     def post_run(app: App, environment: Environment, name: JobName, actor: Actor = "api") -> wire.RunStarted:
         return wire.RunStarted(id=s.jobs.run_now(AppName(app), EnvironmentName(environment), name, actor))
+
+    @router.post(
+        path + "/runs/{run}/stop",
+        status_code=204,
+        responses=REFUSED,
+        summary="End a run, or drop a waiting one",
+    )
+    def post_stop(app: App, environment: Environment, run: RunParameter, actor: Actor = "api") -> None:
+        s.parts.state.environment(AppName(app), EnvironmentName(environment))
+        s.jobs.stop(run, actor)
 
     @router.put(
         path + "/{name}/pause", status_code=204, responses=REFUSED, summary="No more runs by the clock"

@@ -85,7 +85,7 @@ class SecretRequest(Asked):
 
 
 class ModeRequest(Asked):
-    message: Annotated[str, StringConstraints(max_length=500)] = Field(
+    message: Annotated[str, StringConstraints(max_length=1000)] = Field(
         "", examples=["We move to a larger machine; back at 14:00 UTC."]
     )
     allow: list[Annotated[str, StringConstraints(max_length=64)]] = Field(

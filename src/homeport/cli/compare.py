@@ -49,7 +49,7 @@ def diff(session: Session, before: str, after: str) -> None:
         "commits": None,
         "files": None,
         "packages": None,
-        "config": compare(*configs),
+        "config": compare(*configs, same_environment=True),
     }
     project = session.project()
     if old is not None and new is not None and project is not None:

@@ -6,7 +6,12 @@ import click
 
 from homeport.cli import screen
 from homeport.cli.context import Session, name, pass_session
+from homeport.kernel.errors import Kind, declare
 from homeport.kernel.units import format_duration
+
+NOT_RUNNING = declare(
+    "cli.cron_not_running", Kind.CONFLICT, "A scheduled command to be stopped does not run."
+)
 
 
 @click.group()
@@ -102,6 +107,20 @@ def history(session: Session, job: str | None, limit: int, with_output: bool) ->
             click.echo("nothing has run yet", err=True)
 
     session.show(runs, show)
+
+
+@cron.command("stop")
+@click.argument("job", metavar="NAME")
+@pass_session
+def stop(session: Session, job: str) -> None:
+    """End its run: SIGTERM, and SIGKILL after its stop_grace. Runs that wait are dropped."""
+    runs = session.client.get(session.path("/cron/runs"), name=name("job", job), limit=1000)
+    active = [r for r in runs if r["state"] in ("waiting", "running")]
+    if not active:
+        raise NOT_RUNNING.error(f"cannot stop {job}: it does not run", hint="homeport cron history")
+    for r in active:
+        session.client.send("POST", session.path(f"/cron/runs/{r['id']}/stop"))
+    session.show([r["id"] for r in active], lambda ids: click.echo(f"{len(ids)} run(s) of {job} are ended"))
 
 
 @cron.command("pause")

@@ -8,7 +8,7 @@ import click
 
 from homeport.cli import screen
 from homeport.cli.context import Session
-from homeport.kernel.errors import EXIT_INTERRUPTED, Kind
+from homeport.kernel.errors import EXIT_INTERRUPTED, HomeportError, Kind
 from homeport.kernel.units import format_duration, format_size
 
 
@@ -65,6 +65,16 @@ def flags(session: Session, change: dict[str, Any]) -> str:
     return app + (f" --env {change['environment']}" if named else "")
 
 
+def _how_well(session: Session, change: dict[str, Any]) -> str:
+    """An exclusive worker had to stop for the new one: then it comes back just now."""
+    try:
+        found = session.client.get(f"/v1/apps/{change['app']}/environments/{change['environment']}")
+    except HomeportError:
+        return ""
+    missing = [p["name"] for p in found["processes"] if p["serving"] < p["wanted"]]
+    return f"; {', '.join(missing)} starts again" if missing else ", untouched"
+
+
 def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> None:
     result = change["result"]
     after = format_duration(result["seconds"])
@@ -94,7 +104,8 @@ def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> N
     )
     if result["serving"]:
         click.echo(
-            f"       {result['serving']} serves {change['environment']} on, untouched ({after})", err=True
+            f"       {result['serving']} serves {change['environment']} on{_how_well(session, change)} ({after})",
+            err=True,
         )
     else:
         click.echo(f"       nothing serves {change['environment']} yet ({after})", err=True)
@@ -169,6 +180,12 @@ def _sentence(kind: str, data: dict[str, Any]) -> str | None:
             to = sorted({name.split(".")[2] for name, weight in data["weights"].items() if weight})
             how = "by a reload" if data["method"] == "reload" else "without a reload"
             return f"  {good} traffic  to {', '.join(to) or 'nobody'} in {data['milliseconds']:.0f} ms, {how}"
+        case "hook.finished":
+            took = format_duration(data["seconds"])
+            if data["problem"] is None:
+                return f"  {good} hook     {data['hook']} in {took}"
+            cross = click.style("✗", fg=screen.BAD)
+            return f"  {cross} hook     {data['hook']}: {screen.printable(data['problem'])}"
         case "instance.stopped":
             return screen.dim(f"    stopped  {short(data['instance'])}")
         case "change.failed":

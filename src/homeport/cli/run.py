@@ -2,8 +2,10 @@
 
 import click
 
+from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
 from homeport.cli.terminal import run_in_terminal
+from homeport.kernel.errors import HomeportError
 
 OPTIONS = {"allow_interspersed_args": False}
 
@@ -38,5 +40,8 @@ def _run(session: Session, process: str | None, command: tuple[str, ...]) -> Non
     inherited = {k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "COLUMNS", "LINES")}
     document["environment"] = inherited | document["environment"]
     status = run_in_terminal(prepared["runner"], document, session.clock)
-    session.client.send("POST", session.path(f"/commands/{prepared['run']}/end"), {"status": status})
+    try:
+        session.client.send("POST", session.path(f"/commands/{prepared['run']}/end"), {"status": status})
+    except HomeportError as e:
+        screen.note(f"that it ended could not be recorded: {e.sentence}")
     raise click.exceptions.Exit(status)

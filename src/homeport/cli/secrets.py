@@ -7,7 +7,7 @@ import click
 
 from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
-from homeport.cli.settings import NEXT
+from homeport.cli.settings import next_step
 from homeport.kernel.errors import Kind, declare
 
 NO_VALUE = declare("cli.no_value", Kind.INVALID, "A secret's value was not given, or is no text.")
@@ -44,7 +44,7 @@ def set_(session: Session, name: str) -> None:
             f"cannot set {name}: no value was given", hint="homeport secrets unset removes one"
         )
     found = session.client.send("PUT", session.path(f"/secrets/{_quoted(name)}"), {"value": value})
-    session.show(found, lambda s: click.echo(f"{s['name']} has version {s['version']}: {NEXT}"))
+    session.show(found, lambda s: click.echo(f"{s['name']} has version {s['version']}: {next_step(session)}"))
 
 
 @secrets.command("list")
@@ -87,7 +87,7 @@ def reveal(session: Session, name: str) -> None:
 def unset(session: Session, name: str) -> None:
     """Remove a secret. Releases that ran with it keep their version, for a rollback."""
     session.client.send("DELETE", session.path(f"/secrets/{_quoted(name)}"))
-    session.show({"name": name}, lambda _: click.echo(NEXT))
+    session.show({"name": name}, lambda _: click.echo(next_step(session)))
 
 
 @secrets.command("rotate-key")

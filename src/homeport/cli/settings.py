@@ -14,7 +14,6 @@ BAD_ASSIGNMENT = declare(
     "cli.bad_assignment", Kind.INVALID, "An argument of homeport env set is not NAME=VALUE."
 )
 NO_FILE = declare("cli.no_file", Kind.NOT_FOUND, "A file that a command was to read is not there.")
-NEXT = "kept for the next deploy; homeport deploy --config-only rolls out just this"
 
 
 @click.group()
@@ -63,7 +62,17 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 
 def _change(session: Session, wanted: dict[str, Any]) -> None:
     found = session.client.send("PATCH", session.path("/variables"), wanted)
-    session.show(found, lambda _: click.echo(NEXT))
+    session.show(found, lambda _: click.echo(next_step(session)))
+
+
+def next_step(session: Session) -> str:
+    """What has to be done for a change of the configuration to reach instances."""
+    return f"kept for the next deploy; homeport deploy --config-only{flag(session)} rolls out just this"
+
+
+def flag(session: Session) -> str:
+    """The option that means the same environment again."""
+    return f" --env {session.environment}" if session.environment_option is not None else ""
 
 
 @env.command("import")
@@ -85,7 +94,7 @@ def import_(session: Session, file: Path) -> None:
     def show(done: dict[str, Any]) -> None:
         click.echo(f"{len(done['variables'])} variable(s): {', '.join(done['variables']) or '-'}")
         click.echo(f"{len(done['secrets'])} secret(s): {', '.join(done['secrets']) or '-'}")
-        click.echo(NEXT)
+        click.echo(next_step(session))
 
     session.show(found, show)
 
@@ -117,7 +126,8 @@ def show_(session: Session, process: str | None) -> None:
         waiting = _changes(data["deployed"], data["next"])
         if waiting:
             click.echo()
-            screen.note(f"set, but not deployed yet: {', '.join(waiting)}; homeport deploy --config-only")
+            names = ", ".join(waiting)
+            screen.note(f"set, but not deployed yet: {names}; homeport deploy --config-only{flag(session)}")
 
     session.show(found, show)
 
@@ -139,23 +149,26 @@ def diff(session: Session, first: str, second: str, process: str | None) -> None
     for environment in (first, second):
         path = f"/v1/apps/{session.app}/environments/{name('environment', environment)}/config"
         found.append(session.client.get(path, process=process)["deployed"])
-    differences = compare(*found, ignore=("HOMEPORT_",))
+    differences = compare(*found, same_environment=False)
     session.show(differences, lambda rows: print_differences(rows, first, second))
     if differences:
         raise click.exceptions.Exit(1)
 
 
 def compare(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], *, ignore: tuple[str, ...] = ()
+    before: list[dict[str, Any]], after: list[dict[str, Any]], *, same_environment: bool
 ) -> list[dict[str, Any]]:
-    """Settings that are not the same. Two secrets of different environments count as different."""
-    left = {s["name"]: s for s in before if not s["name"].startswith(ignore or ("\0",))}
-    right = {s["name"]: s for s in after if not s["name"].startswith(ignore or ("\0",))}
+    """Settings that are not the same, but for Homeport's own.
+
+    Two secrets of different environments count as different, whatever their versions.
+    """
+    left = {s["name"]: s for s in before if s["origin"] != "Homeport"}
+    right = {s["name"]: s for s in after if s["origin"] != "Homeport"}
     rows = []
     for key in sorted(left.keys() | right.keys()):
         a, b = left.get(key), right.get(key)
         same = a is not None and b is not None and (a["value"], a["version"]) == (b["value"], b["version"])
-        if not same or (a is not None and a["version"] is not None and bool(ignore)):
+        if not same or (a is not None and a["version"] is not None and not same_environment):
             rows.append({"name": key, "before": a, "after": b})
     return rows
 

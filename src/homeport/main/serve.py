@@ -106,12 +106,13 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     rollouts = Rollouts(parts, changes.start)
     settings_ = Settings(parts)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
-    keeper = Keeper(parts, rollouts, settings_, jobs.releases_in_use)
+    oneoffs = OneOffs(parts)
+    keeper = Keeper(parts, rollouts, settings_, lambda: jobs.releases_in_use() | oneoffs.releases_in_use())
     services = Services(
         parts=parts,
         rollouts=rollouts,
         settings=settings_,
-        oneoffs=OneOffs(parts),
+        oneoffs=oneoffs,
         jobs=jobs,
         version=__version__,
         started_at=clock.now(),

@@ -210,6 +210,7 @@ class Advance:
                     "HOMEPORT_APP": change.app,
                     "HOMEPORT_ENVIRONMENT": change.environment,
                     "HOMEPORT_RELEASE": release.id,
+                    "HOMEPORT_CHANGE": change.id,
                 },
                 masker=parts.masker(),
                 data_dir=parts.data_dir,

@@ -174,11 +174,12 @@ def _run(
         pause = max(0.5, 10 * (measured_at - started))
         return "budget" if over else None
 
+    mark = {"HOMEPORT_HOOK": step.name} if what.startswith("hook") else {}
     status, reason = process.stream(
         ["/bin/sh", "-c", step.command],
         timeout=step.timeout,
         cwd=target,
-        env={**environment, "HOMEPORT_HOOK": step.name, process.OWNER: str(data_dir), process.INSTANCE: name},
+        env={**environment, **mark, process.OWNER: str(data_dir), process.INSTANCE: name},
         on_output=log.write,
         poll=watch,
     )

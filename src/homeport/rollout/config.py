@@ -43,7 +43,12 @@ def given(
 
 
 def settings(
-    base: Spec, environment: EnvironmentName, release: ReleaseId, process: str, config: Config
+    base: Spec,
+    environment: EnvironmentName,
+    release: ReleaseId,
+    process: str,
+    config: Config,
+    storage: Mapping[str, str] | None = None,
 ) -> tuple[Setting, ...]:
     """What an instance of a process sees, by name. ``base`` is the whole spec of the release."""
     spec = base.for_environment(environment)
@@ -67,8 +72,9 @@ def settings(
         put(Setting(name, None, "outside" if outside else "secret", version, words(name)))
     for name, value in given(base.app, environment, release, process).items():
         put(Setting(name, value, "Homeport"))
-    for storage in spec.storage:
-        put(Setting(storage_variable(storage.name), storage.path, "Homeport"))
+    for s in spec.storage:
+        path = (storage or {}).get(s.name, s.path)
+        put(Setting(storage_variable(s.name), path, "Homeport"))
     if spec.is_routed(process):
         put(Setting("PORT", "a free port", "Homeport"))
     return tuple(found[name] for name in sorted(found))
@@ -78,21 +84,23 @@ def storage_variable(name: str) -> str:
     return f"HOMEPORT_STORAGE_{name.upper().replace('-', '_')}"
 
 
-def problems(spec: Spec, variables: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
+def problems(
+    spec: Spec, variables: Mapping[str, str], secrets: Mapping[str, str], flag: str = ""
+) -> list[str]:
     """Why an environment's spec cannot be deployed with these values set by hand and these secrets.
 
-    No secret's value is told.
+    No secret's value is told. ``flag`` is what the commands that would mend it need, such as " --env qa".
     """
     found = []
     for v in spec.variables:
         if v.name in secrets:
             why = problem(v, secrets[v.name])
         elif v.secret and v.name in variables:
-            why = f"is a secret: homeport secrets set {v.name}; homeport env unset {v.name}"
+            why = f"is a secret: homeport secrets set {v.name}{flag}; homeport env unset {v.name}{flag}"
         elif v.name in variables:
             why = problem(v, variables[v.name])
         elif v.required and v.value is None:
-            how = f"homeport secrets set {v.name}" if v.secret else f"homeport env set {v.name}=…"
+            how = f"homeport secrets set {v.name}{flag}" if v.secret else f"homeport env set {v.name}=…{flag}"
             why = f"is required and has no value: {how}"
         else:
             continue

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import events
 from homeport.rollout.model import Config, Instance
 from homeport.rollout.parts import Parts
@@ -20,6 +20,9 @@ from homeport.runtime.model import InstanceSpec
 from homeport.runtime.oneoff import document, runner
 from homeport.system import process
 
+STARTS_WITHIN = 60.0
+"""Seconds from its preparation in which a command counts as running though no process of it is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -29,11 +32,21 @@ class Prepared:
     document: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    name: str
+    started: float
+    """By the monotonic clock."""
+    app: AppName
+    release: ReleaseId
+    spec: InstanceSpec
+
+
 class OneOffs:
     def __init__(self, parts: Parts, *, python: str = sys.executable) -> None:
         self._parts = parts
         self._python = python
-        self._running: dict[str, tuple[float, InstanceSpec]] = {}
+        self._running: dict[str, Running] = {}
 
     def prepare(
         self,
@@ -87,17 +100,28 @@ class OneOffs:
                     command=[parts.masker().mask_text(word) for word in command],
                 )
             )
-        self._running[run] = (parts.clock.monotonic(), wanted)
+        self._running[run] = Running(
+            f"{app}.{environment}.run.{run}", parts.clock.monotonic(), app, now.serving, wanted
+        )
         return Prepared(run, now.serving, runner(self._python), prepared)
+
+    def releases_in_use(self) -> frozenset[tuple[AppName, ReleaseId]]:
+        """Those that commands still run in, as far as this control plane knows."""
+        if not self._running:
+            return frozenset()
+        alive = {m.instance for m in process.marked(str(self._parts.data_dir))}
+        young = self._parts.clock.monotonic() - STARTS_WITHIN
+        self._running = {k: r for k, r in self._running.items() if r.name in alive or r.started > young}
+        return frozenset((r.app, r.release) for r in self._running.values())
 
     def ended(self, app: AppName, environment: EnvironmentName, run: str, status: int, *, actor: str) -> None:
         """Record how it ended. A control plane that was restarted meanwhile does not know how long it took."""
         started = self._running.pop(run, None)
-        seconds = self._parts.clock.monotonic() - started[0] if started is not None else 0.0
+        seconds = self._parts.clock.monotonic() - started.started if started is not None else 0.0
         name = f"{app}.{environment}.run.{run}"
         process.kill_marked(str(self._parts.data_dir), name)
-        if started is not None and (started[1].memory is not None or started[1].cpu is not None):
-            groups = cgroup.places(name, started[1].memory, started[1].cpu)
+        if started is not None and (started.spec.memory is not None or started.spec.cpu is not None):
+            groups = cgroup.places(name, started.spec.memory, started.spec.cpu)
             cgroup.remove([directory for directory, _ in groups])
         with self._parts.state.store.transaction(actor) as tx:
             tx.append(

@@ -134,7 +134,7 @@ class Rollouts:
         digest = rules.digest(tree, spec.build)
         self._check(app, environment, spec)
         before = self._environment_or_none(app, environment)
-        outside = self._checked_config(app, environment, spec)
+        outside = self._checked_config(app, environment, spec, whole.default_environment)
         reusable = parts.state.reusable(app, digest) if parts.state.has_app(app) else None
         if reusable is None:
             building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
@@ -245,9 +245,10 @@ class Rollouts:
         ``serving_with`` is the configuration of the same release where it serves already.
         """
         app = release.app
-        spec = self._spec_for(desired.spec_of(release.spec), environment)
+        whole = desired.spec_of(release.spec)
+        spec = self._spec_for(whole, environment)
         self._check(app, environment, spec)
-        outside = self._checked_config(app, environment, spec)
+        outside = self._checked_config(app, environment, spec, whole.default_environment)
         if replace_running:
             self._take_over(app, environment, actor)
         with self._recording(app, environment, actor) as tx:
@@ -417,7 +418,9 @@ class Rollouts:
             route, other = conflict
             raise ROUTE_TAKEN.error(
                 f"cannot route {route} to {app}: {other.app} ({other.name}) has it",
-                hint=f'under [routes] in homeport.toml write "{app}.localhost" = "{route_process(spec, route)}", '
+                hint=f'in homeport.toml write [environments.{environment}] domains = ["{environment}.{app}.localhost"]'
+                if other.app == app
+                else f'under [routes] in homeport.toml write "{app}.localhost" = "{route_process(spec, route)}", '
                 f'or a domain of your own, instead of "{route}"',
             )
         for process in spec.processes:
@@ -449,7 +452,7 @@ class Rollouts:
         return whole.for_environment(environment)
 
     def _checked_config(
-        self, app: AppName, environment: EnvironmentName, spec: Spec
+        self, app: AppName, environment: EnvironmentName, spec: Spec, default: EnvironmentName
     ) -> dict[str, tuple[str, str]]:
         """Read what comes from outside, and refuse a configuration that does not fit, all faults at once.
 
@@ -462,11 +465,12 @@ class Rollouts:
         variables = dict(before.variables) if before else {}
         versions = {k: v for k, v in vault.versions(app, environment).items() if k not in named}
         secrets = vault.values(app, environment, versions) | values
-        problems += configuration.problems(spec, variables, secrets)
+        flag = "" if environment == default else f" --env {environment}"
+        problems += configuration.problems(spec, variables, secrets, flag)
         if problems:
             raise BAD_CONFIG.error(
                 f"cannot deploy to {environment}: its configuration does not fit what {app} declares",
-                hint=f"homeport config show --env {environment}",
+                hint="set what is missing, then deploy again; nothing was changed",
                 details=problems,
             )
         return {name: (value, named[name]) for name, value in values.items()}

@@ -8,7 +8,7 @@ from homeport.edge.model import Mode
 from homeport.edge.modes import MAINTENANCE, MAX_PAGE, READ_ONLY
 from homeport.guard import dotenv
 from homeport.guard.model import Secret
-from homeport.guard.vault import Rotation
+from homeport.guard.vault import Rotation, check
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, ServiceName
 from homeport.kernel.text import did_you_mean
@@ -109,9 +109,21 @@ class Settings:
         if problems:
             raise BAD_VARIABLE.error("cannot set the variables", details=problems)
         for name, value in sealed.items():
-            self.set_secret(app, environment, name, value, actor=actor)
-        if plain:
-            self.set_variables(app, environment, set_=plain, unset=(), actor=actor)
+            check(name, value)
+        with self._parts.state.store.transaction(actor) as tx:
+            for name, value in sealed.items():
+                version = self._parts.vault.set(tx, app, environment, name, value)
+                tx.append(
+                    events.SecretChanged(
+                        app=app, environment=environment, name=name, version=version, removed=False
+                    )
+                )
+            if plain:
+                now = self._parts.state.environment(app, environment)
+                state.update_environment(tx, app, environment, variables=dict(now.variables) | plain)
+                tx.append(
+                    events.VariablesChanged(app=app, environment=environment, set=sorted(plain), unset=[])
+                )
         return tuple(sorted(plain)), tuple(sorted(sealed))
 
     def export_dotenv(self, app: AppName, environment: EnvironmentName) -> str:
@@ -189,6 +201,7 @@ class Settings:
         whole = self._parts.whole_spec(app, now.serving)
         spec = whole.for_environment(environment)
         name = require_process(spec, process) if process else _main_process(spec)
+        storage = self._parts.storage(app, environment, spec)
         history = self._parts.state.deployments(app, environment)
         serving = history[0].config if history else Config(now.variables)
         coming = Config.of(
@@ -197,8 +210,8 @@ class Settings:
         )
         return Shown(
             now.serving,
-            configuration.settings(whole, environment, now.serving, name, serving),
-            configuration.settings(whole, environment, now.serving, name, coming),
+            configuration.settings(whole, environment, now.serving, name, serving, storage),
+            configuration.settings(whole, environment, now.serving, name, coming, storage),
         )
 
     def of_release(

@@ -9,12 +9,11 @@ from typing import Any
 import click
 from click.testing import CliRunner, Result
 
+from homeport.api.client import UNREACHABLE
 from homeport.cli import app
 from homeport.cli.context import Session
-from homeport.kernel.errors import Kind, declare
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
-SILENT = declare("test.silent", Kind.UNAVAILABLE, "The fake client has no answer.")
 
 
 class FakeClient:
@@ -26,7 +25,7 @@ class FakeClient:
         self.sent: list[tuple[str, str, Any]] = []
 
     def get(self, path: str, **query: object) -> Any:
-        found = self.answers.get(path, SILENT.error(f"cannot answer {path}"))
+        found = self.answers.get(path, UNREACHABLE.error(f"cannot answer {path}"))
         if isinstance(found, BaseException):
             raise found
         return found

@@ -30,12 +30,20 @@ def failed(cli):
 
 def test_the_reason_and_the_lines_of_a_failure_are_told_once_right_above_the_verdict(cli, failed):
     failed(record("instance.started", instance="shop.production.r2.web.1", port=20001))
+    cli.client.answers[PRODUCTION] = environment()
     lines = cli.run("restart", status=7).output.splitlines()
     assert [n for n, line in enumerate(lines) if "boom" in line] == [len(lines) - 4]
     assert [n for n, line in enumerate(lines) if REASON in line] == [len(lines) - 3]
     assert lines[-2].strip() == "r1 serves production on, untouched (2.5 s)"
     assert lines[-1] == "hint: see its last lines"
     assert sum("✗" in line for line in lines) == 1
+
+
+def test_a_worker_that_had_to_stop_for_the_new_one_is_told(cli, failed):
+    failed()
+    stopped = {"name": "packer", "routed": False, "wanted": 1, "serving": 0}
+    cli.client.answers[PRODUCTION] = environment() | {"processes": [stopped]}
+    assert "r1 serves production on; packer starts again" in cli.run("restart", status=7).output
 
 
 def test_what_a_build_printed_is_not_printed_again(cli, failed):
