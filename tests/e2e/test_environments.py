@@ -223,3 +223,87 @@ def test_a_worker_that_does_not_live_is_restarted(homeport):
         ),
         what="another process",
     )
+
+
+def test_what_began_to_serve_meanwhile_is_not_taken_out_of_service(homeport):
+    app = homeport.app("racing")
+    more = '\n[variables]\nTOKEN = { from = "command:sleep 2; echo from-outside" }\n'
+    app.write("1", more=more)
+    homeport.deploy(app)
+    app.write("2", more=more)
+    first = homeport.start("deploy", cwd=app.directory)
+    time.sleep(0.7)
+    homeport.run("env", "set", "Z=9", cwd=app.directory)
+    second = homeport.run("deploy", "--config-only", cwd=app.directory, status=None)
+    assert first.wait(60) == 0
+    first.stdout.close()
+    assert second.returncode in (0, 5), second.stderr
+    assert homeport.get(host=app.host)[1] == "2"
+
+
+def test_a_hook_never_runs_twice_at_once_and_one_on_the_way_back_runs_to_its_end(homeport):
+    app = homeport.app("careful")
+    log = homeport.work / "careful.log"
+    before = f"echo begin >> {log}; sleep 9; echo end >> {log}"
+    back = f"sleep 1; echo back >> {log}"
+    app.write("1", more=f'\n[hooks]\nbefore-traffic = "{before}"\nafter-rollback = "{back}"\n')
+    command = homeport.start("deploy", cwd=app.directory)
+    homeport.wait(lambda: log.exists() and "begin" in log.read_text())
+    os.kill(homeport.pid_of("serve"), 9)
+    assert command.wait(60) == 0
+    command.stdout.close()
+    assert log.read_text().split() == ["begin", "begin", "end"]
+    log.unlink()
+    app.write("2", more=f'\n[hooks]\nbefore-traffic = "{before}"\nafter-rollback = "{back}"\n')
+    command = homeport.start("deploy", cwd=app.directory)
+    homeport.wait(lambda: log.exists() and "begin" in log.read_text())
+    homeport.run("cancel", cwd=app.directory)
+    assert command.wait(60) == 7
+    command.stdout.close()
+    assert log.read_text().split() == ["begin", "back"]
+
+
+def test_an_instance_that_cannot_be_started_is_forgotten(homeport):
+    app = homeport.app("blocked")
+    app.write("1", more='\n[storage.a]\npath = "app.py"\n')
+    homeport.deploy(app, status=None)
+    assert homeport.environment("blocked")["instances"] == []
+
+
+def test_scaling_one_process_leaves_the_others_to_the_file(homeport):
+    app = homeport.app("scaled")
+    worker = '[processes.worker]\ncommand = "exec sleep 1000"\nreplicas = {n}\n'
+    app.write("1", process=worker.format(n=1))
+    homeport.deploy(app)
+    homeport.run("scale", "web=3", cwd=app.directory)
+    app.write("2", process=worker.format(n=2))
+    homeport.deploy(app)
+    wanted = {p["name"]: p["wanted"] for p in homeport.environment("scaled")["processes"]}
+    assert wanted == {"web": 3, "worker": 2}
+
+
+def test_a_secret_that_is_declared_but_not_deployed_yet_is_imported_as_one(homeport):
+    app = homeport.app("early")
+    app.write("1", more="\n[variables]\nKEY = { secret = true }\n")
+    done = homeport.run("env", "import", "-", cwd=app.directory, stdin="KEY=never-in-clear-please\nA=1\n")
+    assert "1 secret(s): KEY" in done.stdout
+    assert homeport.run("env", "export", cwd=app.directory).stdout.startswith("A=1\n")
+
+
+def test_a_missing_key_takes_no_worker_down(homeport):
+    app = homeport.app("keyless")
+    app.write(
+        "1",
+        process='[processes.worker]\ncommand = "exec sleep 1000"\n'
+        'liveness = { command = "true", interval = "1s", unhealthy_after = 1 }\n',
+    )
+    homeport.run("secrets", "set", "TOKEN", "--app", "keyless", stdin="some-secret-value")
+    homeport.deploy(app)
+    pid = homeport.pid_of("keyless.production.r1.worker.1")
+    key = homeport.data / "secrets.key"
+    key.rename(key.with_name("away"))
+    try:
+        time.sleep(4)
+        assert homeport.pid_of("keyless.production.r1.worker.1") == pid
+    finally:
+        key.with_name("away").rename(key)

@@ -212,6 +212,34 @@ def test_a_caller_that_is_killed_takes_the_command_along(homeport, shop):
     homeport.wait(lambda: not [n for n in homeport.pids().values() if ".run." in n])
 
 
+def test_a_caller_that_is_killed_takes_even_a_stubborn_command_along(homeport, shop):
+    script = "trap '' HUP TERM; while true; do sleep 0.2; done"
+    child = subprocess.Popen(
+        [HOMEPORT, "run", "--", "sh", "-c", script],
+        cwd=shop.directory,
+        env=homeport.env,
+        stdin=subprocess.DEVNULL,
+    )
+    homeport.wait(lambda: [n for n in homeport.pids().values() if ".run." in n])
+    time.sleep(0.5)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    homeport.wait(lambda: not [n for n in homeport.pids().values() if ".run." in n])
+    ended = [e for e in homeport.json("events", cwd=shop.directory) if e["kind"] == "command.ended"]
+    assert ended[-1]["data"]["status"] == 137
+
+
+def test_a_one_off_runs_as_the_apps_user(homeport):
+    if os.geteuid() != 0:
+        return
+    homeport.work.chmod(0o755)
+    homeport.data.chmod(0o711)
+    app = homeport.app("nobodys")
+    app.write("1", process='user = "nobody"')
+    homeport.deploy(app)
+    assert homeport.run("run", "--", "id", "-un", cwd=app.directory).stdout == "nobody\n"
+
+
 def test_destroying_an_app_ends_its_jobs(homeport):
     app = homeport.app("jobs")
     app.write("1", more='\n[cron.long]\nschedule = "0 0 1 1 *"\ncommand = "sleep 974"\n')

@@ -120,7 +120,11 @@ def _config(s: Services) -> APIRouter:
         app: App, environment: Environment, wanted: wire.ImportRequest, actor: Actor = "api"
     ) -> wire.ImportedOut:
         plain, sealed = s.settings.import_dotenv(
-            AppName(app), EnvironmentName(environment), wanted.text, actor=actor
+            AppName(app),
+            EnvironmentName(environment),
+            wanted.text,
+            secrets=frozenset(wanted.secrets),
+            actor=actor,
         )
         return wire.ImportedOut(variables=list(plain), secrets=list(sealed))
 
@@ -239,6 +243,7 @@ def _commands(s: Services) -> APIRouter:
             EnvironmentName(environment),
             process=wanted.process,
             command=tuple(wanted.command),
+            caller=wanted.caller,
             actor=actor,
         )
         return wire.CommandOut(

@@ -104,6 +104,9 @@ class CommandRequest(Asked):
     process: Name | None = Field(
         None, description="as an instance of this process; default: web, else the first"
     )
+    caller: int = Field(
+        0, description="the process that it belongs to, and is ended after; 0: none", ge=0, lt=2**31
+    )
 
 
 class CommandEnd(Asked):
@@ -113,6 +116,9 @@ class CommandEnd(Asked):
 class ImportRequest(Asked):
     text: Annotated[str, StringConstraints(max_length=1_000_000)] = Field(
         description="what a .env file holds", examples=["LOG_LEVEL=info\n"]
+    )
+    secrets: list[Annotated[str, StringConstraints(max_length=128)]] = Field(
+        [], description="names that are secrets, beside those that the app declares so", max_length=1000
     )
 
 

@@ -101,6 +101,17 @@ class Session:
         except HomeportError:
             return PRODUCTION
 
+    def declared_secrets(self) -> list[str]:
+        """What the homeport.toml here declares as secrets of the environment: it may not be deployed yet."""
+        project = self.project() if self.app_option is None else None
+        if project is None:
+            return []
+        try:
+            spec = parse((project / SPEC).read_text("utf-8", "replace"), path=str(project / SPEC))
+        except HomeportError:
+            return []
+        return [v.name for v in spec.for_environment(self.environment).variables if v.secret]
+
     def path(self, rest: str = "") -> str:
         """The API path of the app's environment."""
         return f"/v1/apps/{self.app}/environments/{self.environment}{rest}"

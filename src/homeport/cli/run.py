@@ -6,6 +6,7 @@ from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
 from homeport.cli.terminal import run_in_terminal
 from homeport.kernel.errors import HomeportError
+from homeport.system.process import own_pid
 
 OPTIONS = {"allow_interspersed_args": False}
 
@@ -34,7 +35,7 @@ def exec_(session: Session, process: str | None, command: tuple[str, ...]) -> No
 
 def _run(session: Session, process: str | None, command: tuple[str, ...]) -> None:
     prepared = session.client.send(
-        "POST", session.path("/commands"), {"command": list(command), "process": process}
+        "POST", session.path("/commands"), {"command": list(command), "process": process, "caller": own_pid()}
     )
     document = prepared["document"]
     inherited = {k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "COLUMNS", "LINES")}

@@ -89,7 +89,8 @@ def import_(session: Session, file: Path) -> None:
             raise BAD_ASSIGNMENT.error(f"cannot read {file}: it is not UTF-8 text") from None
         except OSError as e:
             raise NO_FILE.error(f"cannot read {file}: {e.strerror}") from e
-    found = session.client.send("POST", session.path("/variables/import"), {"text": text})
+    wanted = {"text": text, "secrets": session.declared_secrets()}
+    found = session.client.send("POST", session.path("/variables/import"), wanted)
 
     def show(done: dict[str, Any]) -> None:
         click.echo(f"{len(done['variables'])} variable(s): {', '.join(done['variables']) or '-'}")

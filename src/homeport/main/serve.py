@@ -107,7 +107,13 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     settings_ = Settings(parts)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
     oneoffs = OneOffs(parts)
-    keeper = Keeper(parts, rollouts, settings_, lambda: jobs.releases_in_use() | oneoffs.releases_in_use())
+    keeper = Keeper(
+        parts,
+        rollouts,
+        settings_,
+        lambda: jobs.releases_in_use() | oneoffs.releases_in_use(),
+        oneoffs.sweep,
+    )
     services = Services(
         parts=parts,
         rollouts=rollouts,

@@ -244,6 +244,7 @@ class Advance:
         release = parts.state.release(change.app, change.goal.release)
         spec = desired.spec_of(release.spec).for_environment(change.environment)
         routed = spec.is_routed(process_name)
+        parts.prepare_run_directory(change.app, change.environment, release.id)
         known = {
             (i.process, i.n): i
             for i in parts.state.instances(change.app, change.environment)
@@ -293,7 +294,10 @@ class Advance:
                     parts,
                     change,
                     hook,
-                    lambda: parts.state.change(change.id).cancelled or self.closing.is_set(),
+                    lambda: (
+                        self.closing.is_set()
+                        or (name not in change.goal.back and parts.state.change(change.id).cancelled)
+                    ),
                 )
         except HomeportError:
             if self.closing.is_set() or name in change.goal.before:
@@ -372,7 +376,8 @@ class Advance:
                 routing=change.goal.release,
             )
             if change.kind is ChangeKind.SCALE:
-                scale = {w.process: w.count for w in change.goal.wants}
+                scale = dict(parts.state.environment(change.app, change.environment).scale)
+                scale |= {w.process: w.count for w in change.goal.wants if w.process in change.goal.scaled}
                 state.update_environment(tx, change.app, change.environment, scale=scale)
             if (
                 change.kind is ChangeKind.ROLLBACK
@@ -399,10 +404,24 @@ class Advance:
                     )
                 )
 
+    def _forget_what_never_started(self, change: Change) -> None:
+        """No planner sees an instance that was recorded and could not be started."""
+        parts = self._parts
+        known = {s.name for s in parts.runtime.observe()}
+        names = tuple(
+            i.name
+            for i in parts.state.instances(change.app, change.environment)
+            if i.change == change.id and not i.ready and i.name not in known
+        )
+        if names:
+            stop_instances(parts, names, reason="it could not be started", change=change.id)
+
     def _finish(self, change: Change) -> None:
         parts = self._parts
         parts.publish()
         promoted = parts.state.is_promoted(change.id)
+        if not promoted:
+            self._forget_what_never_started(change)
         verdict = Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
         serving = parts.state.environment(change.app, change.environment).serving
         with parts.state.store.transaction(change.actor) as tx:

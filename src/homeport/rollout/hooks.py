@@ -34,6 +34,8 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
     started = parts.clock.monotonic()
     log.write(f"$ {hook.command}  # {hook.name}\n".encode())
     user = next((p.user for p in spec.processes if p.user is not None), None)
+    # What a control plane that was killed has left of it: two of it at once could do harm.
+    process.kill_marked(str(parts.data_dir), name)
     try:
         status, reason = process.stream(
             ["/bin/sh", "-c", hook.command],
@@ -56,12 +58,10 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
     finally:
         log.close()
     seconds = round(parts.clock.monotonic() - started, 3)
-    if reason == "cancelled":
-        raise building.CANCELLED.error(
-            f"cannot go on with the hook {hook.name}: it was cancelled, or taken over by another command"
-        )
     why = None
-    if reason is not None:
+    if reason == "cancelled":
+        why = "it was cancelled, or taken over by another command"
+    elif reason is not None:
         why = f"it ran longer than {format_duration(hook.timeout)}"
     elif status != 0:
         why = f"it ended with status {status}" if status > 0 else f"it ended with signal {-status}"
@@ -78,6 +78,8 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
                 lines=list(lines[-20:]),
             )
         )
+    if reason == "cancelled":
+        raise building.CANCELLED.error(f"cannot go on with the hook {hook.name}: {why}")
     if why is not None:
         raise FAILED.error(
             f"cannot go on: the hook {hook.name} failed, {why}",

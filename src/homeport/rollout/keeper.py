@@ -39,12 +39,15 @@ class Keeper:
         rollouts: Rollouts,
         settings: Settings,
         in_use: Callable[[], frozenset[tuple[AppName, ReleaseId]]] = frozenset,
+        sweep: Callable[[], None] = lambda: None,
     ) -> None:
-        """``in_use``: releases that something else than an instance runs in."""
+        """``in_use``: releases that something else than an instance runs in. ``sweep``: ends what is left
+        of one-off commands."""
         self._parts = parts
         self._rollouts = rollouts
         self._settings = settings
         self._in_use = in_use
+        self._sweep = sweep
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
@@ -68,7 +71,7 @@ class Keeper:
 
     def tick(self) -> None:
         """One round. Each part fails for itself: what cannot be done now is tried in the next round."""
-        for part in (self._instances, self._workers, self._modes, self._edge, self._clean):
+        for part in (self._instances, self._workers, self._modes, self._sweep, self._edge, self._clean):
             if self._closing.is_set():
                 return
             try:

@@ -17,6 +17,8 @@ from homeport.system import process as system
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "unknown"
+
 
 class Liveness:
     """Looks at the workers now and then; restarts one that does not live. Not thread-safe."""
@@ -56,6 +58,8 @@ class Liveness:
                 return
             del self._asked[name]
             problem = answer.result()
+            if problem == UNKNOWN:
+                return
             self._failures[name] = self._failures.get(name, 0) + 1 if problem else 0
             if problem and self._failures[name] >= settings.unhealthy_after:
                 self._failures[name] = 0
@@ -88,8 +92,9 @@ class Liveness:
                 user=process.user,
             )
         except Exception as e:
-            log.warning("liveness of %s: %s", instance.name, type(e).__name__)
-            return f"could not be run ({type(e).__name__})"
+            # That it could not be asked says nothing about the worker.
+            log.warning("liveness of %s could not be asked: %s", instance.name, type(e).__name__)
+            return UNKNOWN
         if reason == "timeout":
             return f"took longer than {settings.timeout:g} s"
         return f"ended with status {status}" if status else None

@@ -177,6 +177,8 @@ class Goal:
     """Only instances that this change started will do."""
     traffic_first: bool = False
     """Traffic does not wait for workers: for a way back, where each request to what serves now hurts."""
+    scaled: tuple[str, ...] = ()
+    """Processes whose number was asked for by hand: it outlives later deploys."""
     before: tuple[str, ...] = ()
     """Hooks that run before the traffic moves; one that fails stops the rollout."""
     after: tuple[str, ...] = ()
@@ -193,6 +195,7 @@ class Goal:
             "config": self.config,
             "fresh": self.fresh,
             "traffic_first": self.traffic_first,
+            "scaled": list(self.scaled),
             "hooks": {"before": self.before, "after": self.after, "back": self.back},
         }
 
@@ -206,6 +209,7 @@ class Goal:
             config=data["config"],
             fresh=data["fresh"],
             traffic_first=data.get("traffic_first", False),
+            scaled=tuple(data.get("scaled", ())),
             **{moment: tuple(names) for moment, names in data.get("hooks", {}).items()},
         )
 

@@ -4,6 +4,7 @@ The control plane prepares and records them; they run in the caller's own termin
 so that Ctrl-C, window sizes and a terminal that goes away are the kernel's business.
 """
 
+import re
 import secrets
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from homeport.runtime.model import InstanceSpec
 from homeport.runtime.oneoff import document, runner
 from homeport.system import process
 
+MARK = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.run\.x-[0-9a-f]+\.[0-9]+")
+"""App, environment, run and the caller's process: what every process of a command carries."""
+GONE = 137
+"""The status of a command that was killed because its caller is gone."""
 STARTS_WITHIN = 60.0
 """Seconds from its preparation in which a command counts as running though no process of it is seen."""
 
@@ -55,6 +60,7 @@ class OneOffs:
         *,
         process: str | None,
         command: tuple[str, ...],
+        caller: int,
         actor: str,
     ) -> Prepared:
         """What the runner needs. Raises ``rollout.nothing_serves`` and ``rollout.unknown_process``."""
@@ -72,6 +78,7 @@ class OneOffs:
         history = parts.state.deployments(app, environment)
         config = history[0].config if history else Config(now.variables)
         run = f"x-{secrets.token_hex(5)}"
+        mark = f"{app}.{environment}.run.{run}.{caller}"
         sample = Instance(
             app,
             environment,
@@ -87,9 +94,7 @@ class OneOffs:
         )
         parts.prepare_run_directory(app, environment, now.serving)
         wanted = parts.instance_spec(sample, config)
-        prepared = document(
-            wanted, InstanceName(f"{app}.{environment}.run.{run}"), Layout(parts.data_dir), command
-        )
+        prepared = document(wanted, InstanceName(mark), Layout(parts.data_dir), command)
         with parts.state.store.transaction(actor) as tx:
             tx.append(
                 events.CommandRun(
@@ -100,9 +105,7 @@ class OneOffs:
                     command=[parts.masker().mask_text(word) for word in command],
                 )
             )
-        self._running[run] = Running(
-            f"{app}.{environment}.run.{run}", parts.clock.monotonic(), app, now.serving, wanted
-        )
+        self._running[run] = Running(mark, parts.clock.monotonic(), app, now.serving, wanted)
         return Prepared(run, now.serving, runner(self._python), prepared)
 
     def releases_in_use(self) -> frozenset[tuple[AppName, ReleaseId]]:
@@ -114,12 +117,26 @@ class OneOffs:
         self._running = {k: r for k, r in self._running.items() if r.name in alive or r.started > young}
         return frozenset((r.app, r.release) for r in self._running.values())
 
+    def _marks(self) -> frozenset[str]:
+        found = process.marked(str(self._parts.data_dir))
+        return frozenset(m.instance for m in found if MARK.fullmatch(m.instance))
+
+    def sweep(self) -> None:
+        """End commands whose caller is gone: killed with -9, it could tell nobody."""
+        for mark in self._marks():
+            app, environment, _, run, caller = mark.split(".")
+            if caller != "0" and not process.is_alive(int(caller)):
+                self.ended(AppName(app), EnvironmentName(environment), run, GONE, actor="homeport")
+
     def ended(self, app: AppName, environment: EnvironmentName, run: str, status: int, *, actor: str) -> None:
         """Record how it ended. A control plane that was restarted meanwhile does not know how long it took."""
         started = self._running.pop(run, None)
         seconds = self._parts.clock.monotonic() - started.started if started is not None else 0.0
-        name = f"{app}.{environment}.run.{run}"
-        process.kill_marked(str(self._parts.data_dir), name)
+        name = started.name if started is not None else ""
+        for mark in self._marks():
+            if mark.startswith(f"{app}.{environment}.run.{run}."):
+                name = mark
+                process.kill_marked(str(self._parts.data_dir), mark)
         if started is not None and (started.spec.memory is not None or started.spec.cpu is not None):
             groups = cgroup.places(name, started.spec.memory, started.spec.cpu)
             cgroup.remove([directory for directory, _ in groups])

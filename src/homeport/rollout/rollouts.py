@@ -60,6 +60,12 @@ UNDECLARED = declare(
 NOTHING_NEW = declare(
     "rollout.nothing_new", Kind.CONFLICT, "What is asked for serves already, with the same configuration."
 )
+MOVED_ON = declare(
+    "rollout.moved_on",
+    Kind.CONFLICT,
+    "Another release began to serve while a change was prepared.",
+    retry=True,
+)
 NO_ARCHIVE = declare("rollout.no_archive", Kind.NOT_FOUND, "The named source archive was not uploaded.")
 NOT_CONFIRMED = declare(
     "rollout.not_confirmed", Kind.INVALID, "A destructive call was not confirmed by the app's name."
@@ -143,6 +149,8 @@ class Rollouts:
         with self._recording(app, environment, actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = id or new_id()
+            # Reading from outside takes its time: what was set or scaled meanwhile counts.
+            before = self._environment_or_none(app, environment)
             config = self._config(tx, app, environment, before, outside)
             if reusable is not None:
                 release = self._with_config(tx, reusable, environment, config, id)
@@ -254,6 +262,13 @@ class Rollouts:
         with self._recording(app, environment, actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = id or new_id()
+            fresh = self._environment_or_none(app, environment) or now
+            if fresh.serving != now.serving:
+                raise MOVED_ON.error(
+                    f"cannot {kind.value}: {fresh.serving} began to serve {environment} meanwhile",
+                    hint="look at what serves (homeport status), then run it again",
+                )
+            now = fresh
             config = self._config(tx, app, environment, now, outside)
             if config == serving_with:
                 raise NOTHING_NEW.error(
@@ -331,6 +346,7 @@ class Rollouts:
             "blue-green",
             1,
             config=None,
+            scaled=tuple(sorted(processes)),
         )
         with self._recording(app, environment, actor) as tx:
             change = self._record(tx, id or new_id(), ChangeKind.SCALE, now, goal, config)

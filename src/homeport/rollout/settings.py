@@ -87,20 +87,38 @@ class Settings:
         return self._parts.state.environment(app, environment)
 
     def import_dotenv(
-        self, app: AppName, environment: EnvironmentName, text: str, *, actor: str
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        text: str,
+        *,
+        secrets: frozenset[str] = frozenset(),
+        actor: str,
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Set what a .env file holds. (names of variables, names of secrets)
 
-        What the app declares as a secret, or is one already, becomes one. All or nothing is set.
+        What the app declares as a secret, is one already, or is named in ``secrets``, becomes one.
+        All or nothing is set.
         """
         pairs = dict(dotenv.parse(text))
         now = self._environment(app, environment, actor)
         spec = self._spec(now)
         declared = {v.name: v for v in spec.variables} if spec else {}
         known = self._parts.vault.versions(app, environment)
-        sealed = {n: v for n, v in pairs.items() if n in known or (n in declared and declared[n].secret)}
+        secrets |= {n for n in pairs if n in known or (n in declared and declared[n].secret)}
+        sealed = {n: v for n, v in pairs.items() if n in secrets}
         plain = {n: v for n, v in pairs.items() if n not in sealed}
         problems = [p for name, value in plain.items() if (p := rules.variable_problem(name, value))]
+        problems += [
+            f"{name}: is set as a plain variable: homeport env unset {name} first"
+            for name in sealed
+            if name in dict(now.variables)
+        ]
+        problems += [
+            f"{name}: homeport.toml says that it comes from outside"
+            for name in pairs
+            if name in declared and declared[name].source
+        ]
         problems += [
             f"{name}: {why}"
             for name, value in pairs.items()

@@ -40,7 +40,7 @@ def prepare(build: Path, target: Path, root: Path, spec: Spec, *, within: Path) 
     try:
         process.run(("cp", "-al", str(build), str(fresh)), timeout=120)
         for storage in spec.storage:
-            _connect(fresh, storage, root / storage.name)
+            _connect(fresh, storage, root / storage.name, spec, within)
     except BaseException:
         files.remove_tree(fresh, within=within)
         raise
@@ -51,13 +51,22 @@ def _make(directory: Path, spec: Spec) -> None:
     if directory.is_dir():
         return
     directory.mkdir(parents=True, exist_ok=True)
+    _hand_over(directory, spec)
+
+
+def _hand_over(directory: Path, spec: Spec) -> None:
+    """Give it and what is in it to the user that the app's processes run as."""
     user = next((p.user for p in spec.processes if p.user is not None), None)
-    if user is not None and os.geteuid() == 0:
-        entry = pwd.getpwnam(user)
-        os.chown(directory, entry.pw_uid, entry.pw_gid)
+    if user is None or os.geteuid() != 0:
+        return
+    entry = pwd.getpwnam(user)
+    os.chown(directory, entry.pw_uid, entry.pw_gid)
+    for parent, directories, names in os.walk(directory):
+        for name in (*directories, *names):
+            os.chown(os.path.join(parent, name), entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
 
-def _connect(release: Path, storage: Storage, directory: Path) -> None:
+def _connect(release: Path, storage: Storage, directory: Path, spec: Spec, within: Path) -> None:
     place = release / storage.path
     parent = release
     for part in Path(storage.path).parent.parts:
@@ -76,6 +85,11 @@ def _connect(release: Path, storage: Storage, directory: Path) -> None:
     if place.is_dir():
         if not any(directory.iterdir()):
             # A copy, not the links: what is stored must not change what another environment runs.
-            shutil.copytree(place, directory, symlinks=True, dirs_exist_ok=True)
+            whole = directory.with_name(f"{directory.name}.new")
+            files.remove_tree(whole, within=within)
+            shutil.copytree(place, whole, symlinks=True)
+            _hand_over(whole, spec)
+            process.run(("sync", "-f", str(whole)), timeout=60, check=False)
+            os.rename(whole, directory)
         shutil.rmtree(place)
     os.symlink(directory, place)

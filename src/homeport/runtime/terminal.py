@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import warnings  # noqa: F401 - os.execvpe wants it, and the user that this becomes may not be able to read it
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 import launch  # type: ignore[import-not-found]

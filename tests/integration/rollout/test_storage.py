@@ -72,6 +72,27 @@ def test_what_the_build_left_there_is_the_first_content_only(tmp_path: Path, bui
     assert (stored / "seed").read_text() == "changed"
 
 
+def test_a_first_content_that_was_cut_off_is_copied_whole_the_next_time(
+    tmp_path: Path, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (build / "var" / "uploads").mkdir(parents=True)
+    for n in range(5):
+        (build / "var" / "uploads" / str(n)).write_text("x")
+    whole = storage.shutil.copytree
+
+    def cut_off(source: Path, target: Path, **how: object) -> None:
+        target.mkdir()
+        (target / "0").write_text("x")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage.shutil, "copytree", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, build, "production")
+    monkeypatch.setattr(storage.shutil, "copytree", whole)
+    _, stored = prepare(tmp_path, build, "production")
+    assert len(list(stored.iterdir())) == 5
+
+
 def test_an_interrupted_preparation_is_begun_anew(tmp_path: Path, build: Path) -> None:
     half = build.with_name("r1.production.new")
     half.mkdir()
