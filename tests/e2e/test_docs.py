@@ -39,7 +39,7 @@ PAGES = (
     "limits-and-users.md",
     "troubleshooting.md",
 )
-READ_ONLY = ("README.md", "architecture.md", "how-a-deploy-works.md")
+READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md")
 """Pages that explain; nothing in them is run."""
 
 _FENCE = re.compile(

@@ -119,12 +119,20 @@ def test_hooks_run_at_their_moment_and_one_before_traffic_stops_the_rollout(home
     hook = f"echo $HOMEPORT_HOOK $HOMEPORT_RELEASE >> {log}"
     hooks = "\n[hooks]\n" + "".join(
         f'{name} = "{hook}"\n'
-        for name in ("before-build", "after-build", "before-traffic", "after-traffic", "after-rollback")
+        for name in (
+            "before-build",
+            "after-build",
+            "before-start",
+            "before-traffic",
+            "after-traffic",
+            "after-rollback",
+        )
     )
     app.write("1", more=hooks, build='command = "true"')
     homeport.deploy(app)
     assert log.read_text().split() == [
-        "before-build", "r1", "after-build", "r1", "before-traffic", "r1", "after-traffic", "r1",
+        "before-build", "r1", "after-build", "r1", "before-start", "r1",
+        "before-traffic", "r1", "after-traffic", "r1",
     ]  # fmt: skip
     bad = hooks.replace(f'before-traffic = "{hook}"', 'before-traffic = "echo the smoke test failed; exit 3"')
     app.write("2", more=bad, build='command = "true"')
@@ -307,3 +315,32 @@ def test_a_missing_key_takes_no_worker_down(homeport):
         assert homeport.pid_of("keyless.production.r1.worker.1") == pid
     finally:
         key.with_name("away").rename(key)
+
+
+def test_a_worker_that_crashes_again_and_again_is_told_everywhere(homeport):
+    app = homeport.app("looping")
+    app.write("1", process='[processes.worker]\ncommand = "sleep 1.2; exit 3"\n')
+    homeport.deploy(app)
+
+    def states():
+        return [i["state"] for i in homeport.environment("looping")["instances"] if i["process"] == "worker"]
+
+    homeport.wait(lambda: states() == ["crash-looping"], what="status tells it")
+    for _ in range(5):
+        assert homeport.run("status", status=1).stdout
+        assert homeport.environment("looping")["health"] == "down"
+        time.sleep(0.5)
+    assert "crashes again and again" in homeport.run("doctor", status=None).stdout
+    homeport.run("destroy", "looping", "--yes", "looping")
+
+
+def test_what_a_hook_prints_is_shown_without_a_build_too(homeport):
+    app = homeport.app("telling")
+    more = (
+        '\n[hooks]\nbefore-start = "echo the hook speaks in $HOMEPORT_ENVIRONMENT"\n'
+        '[environments.staging]\ndomains = ["staging.telling.localhost"]\n[environments.production]\n'
+    )
+    app.write("1", more=more)
+    assert "the hook speaks in staging" in homeport.deploy(app, "--env", "staging").stdout
+    promoted = homeport.run("promote", "staging", "production", cwd=app.directory).stdout
+    assert promoted.count("│ the hook speaks in production") == 1

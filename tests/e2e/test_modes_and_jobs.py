@@ -251,3 +251,13 @@ def test_destroying_an_app_ends_its_jobs(homeport):
     running.wait(20)
     assert "Traceback" not in running.stdout.read()
     running.stdout.close()
+
+
+def test_maintenance_without_the_apps_page_is_on_all_the_same_and_says_so(homeport):
+    app = homeport.app("pageless")
+    app.write("1", more='\n[maintenance]\npage = "nothere.html"\n')
+    homeport.deploy(app)
+    done = homeport.run("maintenance", "on", "--message", "soon", cwd=app.directory)
+    assert "nothere.html" in done.stderr
+    status, body, _ = homeport.get(host=app.host)
+    assert status == 503 and "soon" in body

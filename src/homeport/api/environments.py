@@ -207,7 +207,7 @@ def _modes(s: Services) -> APIRouter:
     def put_mode(
         app: App, environment: Environment, mode: ModeName, wanted: wire.ModeRequest, actor: Actor = "api"
     ) -> wire.ModeOut:
-        return _mode(
+        switched = _mode(
             s.settings.switch_on(
                 AppName(app),
                 EnvironmentName(environment),
@@ -218,6 +218,9 @@ def _modes(s: Services) -> APIRouter:
                 actor=actor,
             )
         )
+        if mode == "maintenance":
+            switched.note = s.settings.page_problem(AppName(app), EnvironmentName(environment))
+        return switched
 
     @router.delete(path + "/{mode}", status_code=204, responses=REFUSED, summary="Switch a mode off")
     def delete_mode(app: App, environment: Environment, mode: ModeName, actor: Actor = "api") -> None:

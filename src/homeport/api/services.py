@@ -102,6 +102,7 @@ class Services:
                 parts.state.instances(environment.app, environment.name),
                 statuses,
                 servers,
+                parts.looping,
             )
             views.append(self._environment(environment, view))
         return views

@@ -337,6 +337,7 @@ class ModeOut(Wire):
     until: datetime | None
     actor: str
     since: datetime
+    note: str = Field("", description="what is not as the app wants it")
 
 
 class CommandOut(Wire):

@@ -50,12 +50,12 @@ def _status(session: Session, s: dict[str, Any]) -> None:
     for app in s["apps"]:
         for e in app["environments"]:
             click.echo()
-            _environment(e, now)
+            _environment(e, now, session.environment)
     if not s["apps"]:
         click.echo("no apps yet: homeport deploy in an app's repository")
 
 
-def _environment(e: dict[str, Any], now: datetime) -> None:
+def _environment(e: dict[str, Any], now: datetime, default: str) -> None:
     traffic = ", ".join(e["releases"]) or "nothing"
     click.echo(f"{screen.bold(e['app'])} {e['name']}: {screen.word(e['health'])}, {traffic} serves")
     if e["commit"]:
@@ -67,7 +67,8 @@ def _environment(e: dict[str, Any], now: datetime) -> None:
     for url in e["urls"]:
         click.echo(f"  {url}")
     if e["rollback_target"]:
-        click.echo(screen.dim(f"  homeport rollback goes to {e['rollback_target']}"))
+        flag = "" if e["name"] == default else f" --env {e['name']}"
+        click.echo(screen.dim(f"  homeport rollback{flag} goes to {e['rollback_target']}"))
     change = e["change"]
     if change is not None and not change["done"]:
         click.echo(f"  {change['kind']} {change['id']} to {change['release']} runs, by {change['actor']}")

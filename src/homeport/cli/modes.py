@@ -34,6 +34,8 @@ def _group(mode: str, words: str) -> click.Group:
         def show(data: dict[str, Any]) -> None:
             ends = f" until {screen.local_time(data['until'])}" if data["until"] else ""
             click.echo(f"{click.style('✓', fg=screen.GOOD)} {mode} is on in {session.environment}{ends}")
+            if data["note"]:
+                screen.note(data["note"])
 
         session.show(found, show)
 

@@ -97,7 +97,7 @@ def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> N
         "lines": [],
     }
     # A build's last lines are those that were shown as it ran.
-    for line in [] if printer.showed_build else failure["lines"]:
+    for line in [] if (printer.showed_build or printer.showed_hook) else failure["lines"]:
         click.echo(f"  {screen.dim('│')} {screen.printable(line)}", err=True)
     click.echo(
         f"{click.style('error:', fg=screen.BAD, bold=True)} {screen.printable(failure['sentence'])}", err=True
@@ -122,6 +122,8 @@ class _Printer:
         self._output = False
         self.showed_build = False
         """Whether the build failed, and all that it printed was shown."""
+        self.showed_hook = False
+        """Whether a hook failed, and what it printed was shown."""
         self.before: str | None = None
         """The release that served when the change began."""
 
@@ -143,6 +145,11 @@ class _Printer:
         if kind == "change.failed" and self.showed_build:
             return
         line = _sentence(kind, data["data"])
+        if kind == "hook.finished":
+            if not self._output:
+                for text in data["data"]["lines"]:
+                    click.echo(f"  {screen.dim('│')} {screen.printable(text)}")
+            self.showed_hook = data["data"]["problem"] is not None
         if line is not None:
             click.echo(line)
 

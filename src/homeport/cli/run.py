@@ -19,7 +19,7 @@ def run(session: Session, process: str | None, command: tuple[str, ...]) -> None
     """Run COMMAND once in a fresh process of the release that serves.
 
     It has the files, variables, secrets, user and limits of an instance, and this terminal. Its exit
-    status is this command's. Write "--" before it: homeport run -- python manage.py shell
+    status is this command's. Write "--" before it: homeport run -- .venv/bin/python manage.py shell
     """
     _run(session, process, command)
 

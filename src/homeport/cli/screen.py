@@ -20,6 +20,7 @@ COLOURS = {
     "running": GOOD,
     "starting": CAREFUL,
     "backoff": BAD,
+    "crash-looping": BAD,
     "stopped": BAD,
     "gone": BAD,
     "orphaned": CAREFUL,

@@ -27,6 +27,11 @@ def set_(session: Session, name: str) -> None:
 
     A newline at the end of stdin is not part of the value.
     """
+    if "=" in name:
+        raise NO_VALUE.error(
+            "cannot take a value from the command line: every user of this machine could read it",
+            hint=f"homeport secrets set {name.partition('=')[0]}, and the value from the prompt or stdin",
+        )
     if sys.stdin.isatty():
         value = click.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True)
     else:

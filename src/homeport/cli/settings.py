@@ -13,6 +13,7 @@ from homeport.kernel.errors import Kind, declare
 BAD_ASSIGNMENT = declare(
     "cli.bad_assignment", Kind.INVALID, "An argument of homeport env set is not NAME=VALUE."
 )
+IS_SECRET = declare("cli.is_secret", Kind.INVALID, "A variable that homeport.toml declares as a secret.")
 NO_FILE = declare("cli.no_file", Kind.NOT_FOUND, "A file that a command was to read is not there.")
 
 
@@ -49,6 +50,12 @@ def set_(session: Session, assignments: tuple[str, ...]) -> None:
         if not equals or not name:
             raise BAD_ASSIGNMENT.error(f"cannot read {name!r}", hint="write NAME=VALUE")
         variables[name] = value
+    secret = [n for n in variables if n in session.declared_secrets()]
+    if secret:
+        raise IS_SECRET.error(
+            f"cannot set {', '.join(secret)}: homeport.toml declares it as a secret",
+            hint=f"homeport secrets set {secret[0]}{flag(session)}",
+        )
     _change(session, {"set": variables})
 
 

@@ -50,7 +50,7 @@ def deploy(
         raise click.UsageError("--dirty ships the working tree: it goes with no COMMIT")
     app = session.app
     what = source.read(project, commit, dirty=dirty)
-    if what.changed and not dirty and commit is None and not quiet:
+    if what.changed and not dirty and commit is None:
         screen.note(f"{what.changed} uncommitted change(s) are not shipped; --dirty ships them")
     with what.tar as tar:
         archive = _upload(session, tar)

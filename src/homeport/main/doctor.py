@@ -74,6 +74,8 @@ def _instances(parts: Parts) -> str:
     statuses = {s.name: s.state.value for s in parts.runtime.observe()}
     wanted = [i.name for i in parts.state.instances() if i.retire_at is None]
     missing = [n for n in wanted if statuses.get(n) not in ("running", "starting")]
+    if parts.looping:
+        raise RuntimeError(f"{', '.join(sorted(parts.looping))}: crashes again and again")
     if missing:
         raise RuntimeError(f"{', '.join(missing)}: not running")
     return f"{len(wanted)} wanted, all run"

@@ -300,7 +300,7 @@ class Advance:
                     ),
                 )
         except HomeportError:
-            if self.closing.is_set() or name in change.goal.before:
+            if self.closing.is_set() or name in (*change.goal.first, *change.goal.before):
                 raise
         with parts.state.store.transaction(change.actor) as tx:
             state.update_change(tx, change.id, hooks=[*change.hooks, name])
@@ -322,7 +322,12 @@ class Advance:
         if self.closing.is_set():
             raise building.CANCELLED.error("cannot wait: the control plane is stopping")
         if problems:
-            raise min(problems, key=lambda e: e.type is building.CANCELLED)
+            problem = min(problems, key=lambda e: e.type is building.CANCELLED)
+            if set(change.goal.before) - set(change.hooks) and problem.type is not building.CANCELLED:
+                problem.hint += (
+                    "; before-traffic had not run: what instances need to start is for before-start"
+                )
+            raise problem
 
     def _shift(self, change: Change, step: plan.Shift) -> None:
         parts = self._parts

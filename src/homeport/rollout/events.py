@@ -140,6 +140,7 @@ class HookFinished(Event):
     problem: str | None
     """Why it failed; None when it did not."""
     lines: list[str]
+    """The last it printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

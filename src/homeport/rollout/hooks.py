@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from homeport.kernel.errors import Kind, declare
+from homeport.kernel.masking import Stream
 from homeport.kernel.units import format_duration
 from homeport.rollout import build as building
 from homeport.rollout import desired, events
@@ -10,9 +11,12 @@ from homeport.rollout.model import Change
 from homeport.rollout.parts import Parts
 from homeport.runtime import commands
 from homeport.spec.model import Hook
-from homeport.system import files, process
+from homeport.system import process
 
 FAILED = declare("rollout.hook_failed", Kind.ROLLED_BACK, "A hook of the app ended with an error, or hung.")
+
+KEPT = 16_384
+"""Bytes of a hook's last output that are told with how it ended."""
 
 
 def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool]) -> None:
@@ -32,7 +36,15 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
     path = parts.build_log(app, release)
     log = building.BuildLog(path, parts.masker(), append=True)
     started = parts.clock.monotonic()
-    log.write(f"$ {hook.command}  # {hook.name}\n".encode())
+    printed = bytearray()
+    stream = Stream(parts.masker())
+
+    def keep(chunk: bytes) -> None:
+        log.write(chunk)
+        printed.extend(stream.feed(chunk))
+        del printed[:-KEPT]
+
+    log.write(f"$ {hook.command}  # {hook.name} in {environment}\n".encode())
     user = next((p.user for p in spec.processes if p.user is not None), None)
     # What a control plane that was killed has left of it: two of it at once could do harm.
     process.kill_marked(str(parts.data_dir), name)
@@ -51,7 +63,7 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
                 process.OWNER: str(parts.data_dir),
                 process.INSTANCE: name,
             },
-            on_output=log.write,
+            on_output=keep,
             poll=lambda: "cancelled" if cancelled() else None,
             user=user,
         )
@@ -65,7 +77,8 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
         why = f"it ran longer than {format_duration(hook.timeout)}"
     elif status != 0:
         why = f"it ended with status {status}" if status > 0 else f"it ended with signal {-status}"
-    lines = files.tail_lines(path, 50) if why else ()
+    printed.extend(stream.flush())
+    lines = tuple(printed.decode("utf-8", "replace").splitlines()[-50:])
     with parts.state.store.transaction(change.actor) as tx:
         tx.append(
             events.HookFinished(

@@ -26,6 +26,8 @@ CLEAN_EVERY = 30.0
 ARCHIVE_AGE = 3600.0
 """Seconds an uploaded archive that no change names is kept."""
 CRASH_WINDOW = 600.0
+STILL_LOOPING = 60.0
+"""Seconds without a crash after which a loop counts as over."""
 CRASH_LOOP = 3
 """Crashes within the window that make a loop."""
 
@@ -174,6 +176,8 @@ class Keeper:
             instance = instances.get(name)
             if instance is None or name in self._stopping or not self._crashes.crashed(status):
                 continue
+            if self._liveness.has_replaced(name):
+                continue
             times = self._crashes.count(name, now)
             if times > CRASH_LOOP and times % 20:
                 continue
@@ -191,6 +195,7 @@ class Keeper:
                     )
                 )
         self._crashes.forget(set(statuses))
+        self._parts.looping = self._crashes.looping(now)
 
     def _workers(self) -> None:
         self._liveness.look()
@@ -305,6 +310,15 @@ class _CrashBook:
         while times[0] < now.timestamp() - CRASH_WINDOW:
             times.popleft()
         return len(times)
+
+    def looping(self, now: datetime) -> dict[InstanceName, int]:
+        """Those that crashed three times or more within the window, the last time not long ago."""
+        since = now.timestamp() - STILL_LOOPING
+        return {
+            name: len(times)
+            for name, times in self._times.items()
+            if len(times) >= CRASH_LOOP and times[-1] > since
+        }
 
     def forget(self, present: set[InstanceName]) -> None:
         for book in (self._pids, self._times):

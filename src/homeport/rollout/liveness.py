@@ -18,6 +18,8 @@ from homeport.system import process as system
 log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
+REPLACED_WITHIN = 15.0
+"""Seconds that stopping and starting a worker may take."""
 
 
 class Liveness:
@@ -29,6 +31,7 @@ class Liveness:
         self._asked: dict[InstanceName, Future[str | None]] = {}
         self._next: dict[InstanceName, float] = {}
         self._failures: dict[InstanceName, int] = {}
+        self._replaced: dict[InstanceName, float] = {}
 
     def look(self) -> None:
         """One round: takes answers that came in, asks those whose time it is. Does not wait."""
@@ -49,6 +52,10 @@ class Liveness:
                 self._ask(instance, process, process.liveness, now)
             if process.heartbeat is not None and self._is_late(instance, process):
                 self._restart(instance, f"its heartbeat is older than {process.heartbeat.max_age:g} s")
+
+    def has_replaced(self, name: InstanceName) -> bool:
+        """Whether it was restarted from here just now: then its end was no crash."""
+        return self._parts.clock.monotonic() - self._replaced.get(name, float("-inf")) < REPLACED_WITHIN
 
     def _ask(self, instance: Instance, process: Process, settings: Settings, now: float) -> None:
         name = instance.name
@@ -126,6 +133,7 @@ class Liveness:
                 )
             )
         log.warning("restarting %s: %s", instance.name, why)
+        self._replaced[instance.name] = parts.clock.monotonic()
         self._pool.submit(self._replace, instance)
 
     def _replace(self, instance: Instance) -> None:

@@ -179,6 +179,8 @@ class Goal:
     """Traffic does not wait for workers: for a way back, where each request to what serves now hurts."""
     scaled: tuple[str, ...] = ()
     """Processes whose number was asked for by hand: it outlives later deploys."""
+    first: tuple[str, ...] = ()
+    """Hooks that run before any new instance starts; one that fails stops the rollout."""
     before: tuple[str, ...] = ()
     """Hooks that run before the traffic moves; one that fails stops the rollout."""
     after: tuple[str, ...] = ()
@@ -196,7 +198,7 @@ class Goal:
             "fresh": self.fresh,
             "traffic_first": self.traffic_first,
             "scaled": list(self.scaled),
-            "hooks": {"before": self.before, "after": self.after, "back": self.back},
+            "hooks": {"first": self.first, "before": self.before, "after": self.after, "back": self.back},
         }
 
     @classmethod

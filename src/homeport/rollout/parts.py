@@ -11,7 +11,7 @@ from homeport.edge.port import Applied, Edge
 from homeport.guard.vault import Vault
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
+from homeport.kernel.ids import AppName, EnvironmentName, InstanceName, ReleaseId
 from homeport.kernel.masking import Masker
 from homeport.rollout import desired, modes, storage
 from homeport.rollout.model import Config, Instance
@@ -45,6 +45,8 @@ class Parts:
     """Held while weights or routes are written and put in force, so that the last word wins."""
     ports: threading.Lock = field(default_factory=threading.Lock)
     """Held from choosing a port to recording it."""
+    looping: dict[InstanceName, int] = field(default_factory=dict)
+    """Instances that crash again and again, with how often of late; the keeper notices."""
     _masker: Masker | None = None
     _masked: tuple[str, ...] | None = None
 

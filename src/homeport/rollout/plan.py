@@ -132,6 +132,8 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
     swaps = () if workers_later else tuple(w for w in goal.wants if w not in wants)
     warm = seen.serving != goal.release
     moved = False
+    if not seen.promoted:
+        steps += _hooks(goal.first, seen)
     while True:
         chosen = {want.process: _choose(goal, want, instances) for want in wants}
         for want in wants:

@@ -659,6 +659,7 @@ def _goal(release: ReleaseId, spec: Spec, scale: Mapping[str, int], config: Conf
         spec.rollout.strategy,
         spec.rollout.batch,
         config.digest,
+        first=_hooks(spec, "before-start"),
         before=_hooks(spec, "before-traffic"),
         after=_hooks(spec, "after-traffic"),
         back=_hooks(spec, "after-rollback"),

@@ -235,12 +235,15 @@ class Settings:
     def of_release(
         self, app: AppName, environment: EnvironmentName, release: ReleaseId
     ) -> tuple[configuration.Setting, ...]:
-        """What instances saw when a release served last; with nothing set where it never did."""
+        """What instances saw when a release served last; where it never did, what they would see now."""
         self._parts.state.environment(app, environment)
         whole = self._parts.whole_spec(app, release)
         spec = whole.for_environment(environment)
         history = self._parts.state.deployments(app, environment)
-        config = next((d.config for d in history if d.release == release), Config())
+        config = next((d.config for d in history if d.release == release), None)
+        if config is None:
+            now = self._parts.state.environment(app, environment)
+            config = Config.of(dict(now.variables), self._parts.vault.versions(app, environment))
         return configuration.settings(whole, environment, release, _main_process(spec), config)
 
     # Modes
@@ -269,12 +272,6 @@ class Settings:
         page = ""
         if mode == MAINTENANCE and spec.maintenance.page:
             page = modes.own_page(parts.release_directory(app, now.serving) / spec.maintenance.page)
-            if not page:
-                raise modes.BAD_MODE.error(
-                    f"cannot show {spec.maintenance.page}: the release has no such file, or it is no UTF-8 text "
-                    f"of at most {MAX_PAGE} bytes",
-                    hint="mend it and deploy, or take page out of [maintenance]",
-                )
         exempt = spec.read_only.exempt if mode == READ_ONLY else ()
         modes.check(Mode(ServiceName("any"), mode, message, allowed, exempt, page=page))
         with parts.traffic:
@@ -311,6 +308,17 @@ class Settings:
                     )
                 tx.append(_changed(was, on=False, reason=reason))
             parts.publish()
+
+    def page_problem(self, app: AppName, environment: EnvironmentName) -> str:
+        """Why the app's own page cannot be shown, so that Homeport's is; "" when it can, or there is none."""
+        parts = self._parts
+        now = parts.state.environment(app, environment)
+        if now.serving is None:
+            return ""
+        page = parts.spec(app, environment, now.serving).maintenance.page
+        if not page or modes.own_page(parts.release_directory(app, now.serving) / page):
+            return ""
+        return f"{now.serving} has no file {page} of UTF-8 text and at most {MAX_PAGE} bytes: Homeport's page is shown"
 
     def modes(self, app: AppName, environment: EnvironmentName) -> tuple[modes.Switched, ...]:
         self._parts.state.environment(app, environment)

@@ -12,6 +12,8 @@ from homeport.rollout.model import Environment, Instance
 from homeport.runtime.model import InstanceState, InstanceStatus
 from homeport.spec.model import Spec
 
+LOOPING = "crash-looping"
+
 Health = Literal["up", "degraded", "down", "empty"]
 
 
@@ -60,8 +62,13 @@ def view(
     instances: Sequence[Instance],
     statuses: Mapping[InstanceName, InstanceStatus] | None,
     servers: Mapping[str, ServerStatus] | None,
+    looping: Mapping[InstanceName, int] | None = None,
 ) -> EnvironmentView:
-    """``statuses`` or ``servers`` is None when the supervisor or the edge does not answer."""
+    """``statuses`` or ``servers`` is None when the supervisor or the edge does not answer.
+
+    ``looping``: instances that crash again and again, and how often; they do not count as serving.
+    """
+    looping = looping or {}
     views = []
     for i in instances:
         status = statuses.get(i.name) if statuses is not None else None
@@ -70,10 +77,14 @@ def view(
         views.append(
             InstanceView(
                 instance=i,
-                state=status.state.value if status else ("gone" if known else "unknown"),
+                state=LOOPING
+                if i.name in looping and status
+                else (status.state.value if status else ("gone" if known else "unknown")),
                 pid=status.pid if status else None,
                 since=status.since if status else 0.0,
-                exit=status.exit if status else "",
+                exit=(f"{status.exit}, {looping[i.name]} times" if i.name in looping else status.exit)
+                if status
+                else "",
                 healthy=server.up if server is not None else None,
                 weight=server.weight if server is not None else None,
                 sessions=server.sessions if server is not None else 0,
@@ -99,7 +110,7 @@ def view(
 def _serves(view: InstanceView, routed: bool) -> bool:
     running = (InstanceState.RUNNING.value, InstanceState.STARTING.value, InstanceState.ORPHANED.value)
     if routed:
-        return view.healthy is True and bool(view.weight)
+        return view.healthy is True and bool(view.weight) and view.state != LOOPING
     return view.state in running and view.instance.retire_at is None
 
 

@@ -38,7 +38,10 @@ def main(descriptor: int) -> None:
         os.chdir(document["directory"])
         os.execvpe(argv[0], argv, environment)
     except FileNotFoundError:
-        print(f"homeport: cannot run {argv[0]}: no such program or directory", file=sys.stderr)
+        near = [f"{place}/{argv[0]}" for place in (".venv/bin", "node_modules/.bin") if "/" not in argv[0]]
+        found = [name for name in near if os.path.exists(name)]
+        hint = f"; {found[0]} is there" if found else ""
+        print(f"homeport: cannot run {argv[0]}: no such program or directory{hint}", file=sys.stderr)
         os._exit(NOT_FOUND)
     except (launch.Refused, OSError, ValueError) as e:
         why = "its document cannot be used" if isinstance(e, ValueError) else str(e)

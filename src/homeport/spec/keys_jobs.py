@@ -177,10 +177,18 @@ JOB_KEYS = (
     ),
     Key(
         "hooks",
+        "before-start",
+        ShellLine(),
+        "Runs before any instance of the new release starts: what they need to start, such as a migration.",
+        "bin/migrate",
+        absent="none",
+    ),
+    Key(
+        "hooks",
         "before-traffic",
         ShellLine(),
-        "Runs before requests move to the new release.",
-        "bin/migrate",
+        "Runs when the new instances are ready, before requests move to them.",
+        "bin/warm-caches",
         absent="none",
     ),
     Key(

@@ -167,7 +167,7 @@ class Cron:
     stop_grace: float = 10.0
 
 
-HOOKS = ("before-build", "after-build", "before-traffic", "after-traffic", "after-rollback")
+HOOKS = ("before-build", "after-build", "before-start", "before-traffic", "after-traffic", "after-rollback")
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,11 +106,12 @@ enabled = true
 [hooks]
 before-build = "bin/check-licenses"
 after-build = "bin/compile-messages"
+before-start = "bin/migrate"
 after-traffic = { command = "bin/purge-cdn", timeout = "1m" }
 after-rollback = "bin/tell-team"
 
 [hooks.before-traffic]
-command = ".venv/bin/python -m shop.migrate"
+command = ".venv/bin/python -m shop.warm"
 timeout = "2m"
 
 [storage.uploads]

@@ -62,7 +62,7 @@ def test_it_outlives_releases_and_preparing_again_changes_nothing(tmp_path: Path
 def test_what_the_build_left_there_is_the_first_content_only(tmp_path: Path, build: Path) -> None:
     (build / "var" / "uploads").mkdir(parents=True)
     (build / "var" / "uploads" / "seed").write_text("from the build")
-    target, stored = prepare(tmp_path, build, "production")
+    _, stored = prepare(tmp_path, build, "production")
     assert (stored / "seed").read_text() == "from the build"
     (stored / "seed").write_text("changed")
     assert (build / "var" / "uploads" / "seed").read_text() == "from the build"

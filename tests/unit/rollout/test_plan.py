@@ -299,6 +299,7 @@ def situations(draw):
         after=draw(st.sampled_from([(), ("after-traffic",)])),
         back=draw(st.sampled_from([(), ("after-rollback",)])),
     )
+    wanted = replace(wanted, first=draw(st.sampled_from([(), ("before-start",)])))
     instances = []
     for release in ("r1", "r2"):
         for process in ("web", "api", "worker"):
@@ -410,6 +411,15 @@ def test_a_worker_after_traffic_that_fails_gives_the_traffic_back():
     world.run()
     assert {i.name for i in world.seen.instances if i.weight} == {"shop.production.r1.web.1"}
     assert "shop.production.r1.worker.1" in {i.name for i in world.seen.instances}
+
+
+def test_what_instances_need_to_start_runs_before_them():
+    world = World(replace(goal(web=1), first=("before-start",)), observed(seen("r1", "web", 1, weight=100)))
+    steps = world.run()
+    assert [s.name if isinstance(s, plan.RunHook) else type(s).__name__ for s in steps[:2]] == [
+        "before-start",
+        "StartInstance",
+    ]
 
 
 def test_hooks_run_once_each_at_their_moment():

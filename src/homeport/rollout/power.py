@@ -1,0 +1,148 @@
+"""What the tests bet on, and how much traffic they need: a promotion says something only if a bad canary
+would have shown. Pure."""
+
+from dataclasses import dataclass
+from math import ceil, erfc, exp, floor, fsum, inf, lgamma, log, log1p, log2, sqrt
+
+from homeport.rollout.canary import STEPS_AN_OCTAVE, Histogram, Settings, above, quantile
+from homeport.rollout.evidence import STAKE, Bets, gain, gain_alone, log_add
+
+ERROR_BETS: Bets = ((2.0, 0.1), (6.0, 0.15), (30.0, 0.1), (500.0, 0.65))
+"""Most on the gravest: so two errors of a canary with a twentieth of the traffic are enough where the
+release before has none."""
+QUANTILES = ((0.5, 0.5), (0.9, 0.3), (0.99, 0.2))
+"""(quantile of the release before, weight): how often the canary takes longer than that, and as much as it
+may be slower."""
+LATENCY_ODDS: Bets = ((2.0, 0.4), (6.0, 0.4), (30.0, 0.2))
+LATENCY_BETS: Bets = tuple((odds, w * weight) for _, w in QUANTILES for odds, weight in LATENCY_ODDS)
+
+FEWEST_ERRORS = 2
+FEWEST_LATENCIES = 20
+"""Of the release before, until its quantiles mean something."""
+SLOWER_THAN_ALLOWED = 2.0
+"""Latency times this and what is allowed is what must have shown: x 3 with the usual 50 %."""
+
+
+def requests_needed(settings: Settings, share: float, usual: float) -> int:
+    """How many requests the canary needs before a promotion, with ``share`` of the traffic (1: alone), if
+    the release before fails at the rate ``usual``."""
+    if settings.max_error_rate >= 1:
+        return 1
+    bad = min(1.0, max(usual + settings.error_rise, 2 * settings.max_error_rate))
+    reference = max(usual, settings.max_error_rate) if share >= 1 else usual
+    case = Case(share, reference, bad, FEWEST_ERRORS, settings.clump)
+    return needed(ERROR_BETS, settings.log_threshold, case, settings.power)
+
+
+def latencies_needed(settings: Settings, share: float, stable: Histogram) -> int:
+    """The same for latency: how many measured answers, so that one ``SLOWER_THAN_ALLOWED`` would show. 0 if
+    latency is not judged."""
+    if settings.max_latency_increase is None or sum(stable) == 0:
+        return 0
+    count = sum(stable)
+    apart = floor(STEPS_AN_OCTAVE * log2(SLOWER_THAN_ALLOWED * (1 + settings.max_latency_increase)))
+    best = None
+    for n, (at, limit) in enumerate(limits(stable, settings)):
+        bets = LATENCY_BETS[n * len(LATENCY_ODDS) : (n + 1) * len(LATENCY_ODDS)]
+        usual, bad = above(stable, at) / count, above(stable, limit - apart) / count
+        if share >= 1:
+            usual = upper(usual, count)
+        if bad > usual and usual < 1:
+            case = Case(share, usual, bad, clump=settings.clump)
+            found = needed(bets, settings.log_threshold, case, settings.power)
+            best = found if best is None else min(best, found)
+    return FEWEST_LATENCIES if best is None else best
+
+
+def limits(stable: Histogram, settings: Settings) -> list[tuple[int, int]]:
+    """For each quantile the edge that the release before exceeds so often, and the canary's: higher by at
+    least what is allowed."""
+    allowed = ceil(STEPS_AN_OCTAVE * log2(1 + (settings.max_latency_increase or 0.0)) - 1e-9)
+    edges = [quantile(stable, q) or 0 for q, _ in QUANTILES]
+    return [(edge, edge + allowed) for edge in edges]
+
+
+def upper(rate: float, count: int) -> float:
+    """Two standard errors over an observed rate."""
+    return min(1.0, rate + 2 * sqrt(rate * (1 - rate) / count) + 1 / count)
+
+
+TOO_MANY = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a test is up against, for :func:`needed`. Rates and shares are from 0 to 1."""
+
+    share: float
+    """The canary's part of the requests; 1: it is alone."""
+    usual: float
+    """The rate of hits of the release before; for a canary that is alone, the bound it is held to."""
+    bad: float
+    """The canary's rate of hits that must show."""
+    fewest: int = 1
+    """It is not condemned for fewer hits."""
+    clump: float = 1.0
+
+
+def needed(bets: Bets, log_threshold: float, case: Case, power: float) -> int:
+    """How many requests the canary must have had, so that a rate of ``bad`` would have been found with a
+    chance of ``power``; at most ``TOO_MANY``, which stands for "never".
+
+    For that number the hits that would suffice are sought, the other side having as many as usual; then
+    the chance of so many (binomial).
+    """
+
+    def shows(n: int) -> bool:
+        enough = _hits_that_condemn(bets, log_threshold, case, n)
+        return enough <= n and _chance_of_at_least(enough, n, case.bad) >= power
+
+    high = 1
+    while not shows(high):
+        high *= 2
+        if high > TOO_MANY:
+            return TOO_MANY
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if shows(middle) else (middle, high)
+    return high
+
+
+def _hits_that_condemn(bets: Bets, log_threshold: float, case: Case, n: int) -> int:
+    """Of ``n`` requests; n + 1: no number of them does."""
+    others = 0.0 if case.share >= 1 else case.usual * n * (1 - case.share) / case.share
+
+    def log_evidence(hits: int) -> float:
+        total = -inf
+        for odds, weight in bets:
+            if case.share >= 1:
+                won = gain_alone(odds, hits, n, case.usual, case.clump)
+            else:
+                won = gain(odds, hits, n, hits + others, n / case.share, case.clump)
+            total = log_add(total, log(STAKE * weight) + won)
+        return total
+
+    low, high = case.fewest - 1, n + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if log_evidence(middle) >= log_threshold else (middle, high)
+    return high
+
+
+def _chance_of_at_least(hits: int, n: int, rate: float) -> float:
+    """Of ``n`` that each hit at ``rate``; by the normal distribution where that is near enough."""
+    if hits <= 0 or rate >= 1:
+        return 1.0
+    if rate <= 0:
+        return 0.0
+    if rate > 0.5:
+        return 1 - _chance_of_at_least(n - hits + 1, n, 1 - rate)
+    deviation = sqrt(n * rate * (1 - rate))
+    if deviation > 30 or hits > n * rate + 40 * deviation + 40:
+        return 0.5 * erfc((hits - 0.5 - n * rate) / (deviation * sqrt(2)))
+    fewer = fsum(
+        exp(lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(rate) + (n - i) * log1p(-rate))
+        for i in range(hits)
+    )
+    return max(0.0, 1 - fewer)
