@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ VERSION = "{version}"
 {extra}
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # an answer in one piece: what has begun cannot be asked of another instance
     def log_message(self, *a): pass
     def answer(self, status, body, **headers):
         data = body.encode()
@@ -69,6 +71,10 @@ drain = "3s"
 keep_warm = "{keep_warm}"
 {rollout}
 """
+
+
+def _attend_to_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def free_port() -> int:
@@ -172,6 +178,8 @@ class Homeport:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A runner in the background ignores Ctrl-C, and so would its children.
+            preexec_fn=_attend_to_ctrl_c,
         )
 
     def json(self, *arguments: str, cwd: Path | None = None, status: int | None = 0) -> Any:

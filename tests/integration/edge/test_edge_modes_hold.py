@@ -1,7 +1,8 @@
 """Modes hold at once, for every worker, over restarts, reloads and meddling."""
 
+import os
 import re
-import subprocess
+import signal
 from dataclasses import replace
 
 from edge_rig import SHOP, Client, Rig, children
@@ -21,7 +22,7 @@ def test_a_restart_keeps_it_and_the_end_of_it(shop: Rig) -> None:
     def restart() -> None:
         child = shop.started[-1]
         for pid in (child.pid, *children(child.pid)):
-            subprocess.run(["kill", "-9", str(pid)], check=True)
+            os.kill(pid, signal.SIGKILL)
         child.wait()
         shop.spawn()
         shop.wait_ready()
@@ -103,7 +104,7 @@ def test_an_edge_from_before_there_were_modes_starts_and_serves(shop: Rig) -> No
     shop.layout.config.write_text(commands.seal(older))
     child = shop.started[-1]
     for pid in (child.pid, *children(child.pid)):
-        subprocess.run(["kill", "-9", str(pid)], check=True)
+        os.kill(pid, signal.SIGKILL)
     child.wait()
     shop.spawn()
     shop.wait_ready()
