@@ -22,15 +22,15 @@ VERSION = "{version}"
 {extra}
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # an answer in one piece: what has begun cannot be asked of another instance
     def log_message(self, *a): pass
     def answer(self, status, body, **headers):
         data = body.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         for k, v in headers.items(): self.send_header(k.replace("_", "-"), v)
-        self.end_headers()
-        self.wfile.write(data)
+        # In one piece: an answer that has begun cannot be asked of another instance.
+        self._headers_buffer += [b"\\r\\n", data]
+        self.flush_headers()
     def do_GET(self):
         if self.path == "/health": return health(self)
         if self.path.startswith("/slow"): time.sleep(float(self.path.partition("=")[2] or 1))
