@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--deploys", type=int, default=100)
     parser.add_argument("--rollbacks", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=20, help="scheduled commands, each due every second")
-    parser.add_argument("--cron-seconds", type=float, default=50.0)
+    parser.add_argument("--cron-seconds", type=float, default=53.0)
     parser.add_argument("--kills", type=int, default=50, help="of the control plane, meanwhile")
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHES)
