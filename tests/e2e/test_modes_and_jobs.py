@@ -261,3 +261,11 @@ def test_maintenance_without_the_apps_page_is_on_all_the_same_and_says_so(homepo
     assert "nothere.html" in done.stderr
     status, body, _ = homeport.get(host=app.host)
     assert status == 503 and "soon" in body
+
+
+def test_what_the_edge_could_not_put_in_force_is_refused_by_the_deploy(homeport):
+    app = homeport.app("exempting")
+    paths = ", ".join(f'"/p{n}"' for n in range(101))
+    app.write("1", more=f"\n[read_only]\nexempt = [{paths}]\n")
+    assert "100" in homeport.deploy(app, status=3).stderr
+    assert "exempting" not in [a["name"] for a in homeport.json("apps")]

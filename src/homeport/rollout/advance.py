@@ -290,20 +290,19 @@ class Advance:
         hook = parts.spec(change.app, change.environment, change.goal.release).hook(name)
         try:
             if hook is not None:
-                hooks.run(
-                    parts,
-                    change,
-                    hook,
-                    lambda: (
-                        self.closing.is_set()
-                        or (name not in change.goal.back and parts.state.change(change.id).cancelled)
-                    ),
-                )
+                hooks.run(parts, change, hook, lambda: self._why_to_stop(change, name))
         except HomeportError:
             if self.closing.is_set() or name in (*change.goal.first, *change.goal.before):
                 raise
         with parts.state.store.transaction(change.actor) as tx:
             state.update_change(tx, change.id, hooks=[*change.hooks, name])
+
+    def _why_to_stop(self, change: Change, hook: str) -> str | None:
+        """A hook on the way back runs to its end: what it tidies up has happened."""
+        if self.closing.is_set():
+            return hooks.CLOSING
+        is_cancelled = hook not in change.goal.back and self._parts.state.change(change.id).cancelled
+        return "cancelled" if is_cancelled else None
 
     def _await_ready(self, change: Change, names: tuple[InstanceName, ...]) -> None:
         parts = self._parts

@@ -15,14 +15,17 @@ from homeport.system import process
 
 FAILED = declare("rollout.hook_failed", Kind.ROLLED_BACK, "A hook of the app ended with an error, or hung.")
 
+CLOSING = "closing"
+"""What ``stop`` says when the control plane ends: the hook has not, and nothing is told of it."""
 KEPT = 16_384
 """Bytes of a hook's last output that are told with how it ended."""
 
 
-def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool]) -> None:
+def run(parts: Parts, change: Change, hook: Hook, stop: Callable[[], str | None]) -> None:
     """Run a hook to its end. It may run again when the control plane is killed meanwhile.
 
     Its output goes to the release's log, without secrets. When it ends, nothing that it started is left.
+    ``stop`` is asked whether to end it: "cancelled", "closing", or None.
     Raises ``rollout.hook_failed`` with its last lines, or ``rollout.cancelled``.
     """
     app, environment, release = change.app, change.environment, change.goal.release
@@ -64,12 +67,16 @@ def run(parts: Parts, change: Change, hook: Hook, cancelled: Callable[[], bool])
                 process.INSTANCE: name,
             },
             on_output=keep,
-            poll=lambda: "cancelled" if cancelled() else None,
+            poll=stop,
             user=user,
         )
     finally:
         log.close()
     seconds = round(parts.clock.monotonic() - started, 3)
+    if reason == CLOSING:
+        raise building.CANCELLED.error(
+            "cannot go on: the control plane is stopping; the next one runs it again"
+        )
     why = None
     if reason == "cancelled":
         why = "it was cancelled, or taken over by another command"

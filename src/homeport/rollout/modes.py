@@ -14,7 +14,7 @@ from homeport.edge.modes import MAINTENANCE, MAX_PAGE, READ_ONLY, problems
 from homeport.journal import schema
 from homeport.journal.store import Transaction, parse_time, text_time
 from homeport.kernel.errors import Kind, declare
-from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, service_name
+from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, ServiceName, service_name
 from homeport.rollout.model import Environment
 from homeport.rollout.state import State
 from homeport.spec.model import Spec
@@ -80,11 +80,32 @@ def remove(tx: Transaction, app: AppName, environment: EnvironmentName, mode: st
     return bool(gone.rowcount)
 
 
+def of_process(
+    spec: Spec,
+    service: ServiceName,
+    kind: str,
+    *,
+    message: str = "",
+    allow: tuple[str, ...] = (),
+    page: str = "",
+) -> Mode:
+    """What the edge is told of a routed process whose environment is switched."""
+    return Mode(
+        service=service,
+        kind=kind,
+        message=message,
+        allow=allow,
+        exempt=spec.read_only.exempt if kind == READ_ONLY else (),
+        retry_after=round(spec.maintenance.retry_after),
+        page=page,
+    )
+
+
 def check(mode: Mode) -> None:
     """Raise ``rollout.bad_mode`` when the edge could not put it in force."""
     found = problems(mode)
     if found:
-        raise BAD_MODE.error(f"cannot switch {mode.kind} on", details=found)
+        raise BAD_MODE.error(f"cannot use {mode.kind} as it is asked for", details=found)
 
 
 def networks(given: list[str]) -> tuple[str, ...]:
@@ -127,14 +148,14 @@ def of_services(
             page = own_page(data_dir / "releases" / switched.app / base / spec.maintenance.page)
         for process in spec.processes:
             if spec.is_routed(process.name):
+                service = service_name(switched.app, switched.environment, process.name)
                 found.append(
-                    Mode(
-                        service=service_name(switched.app, switched.environment, process.name),
-                        kind=switched.mode,
+                    of_process(
+                        spec,
+                        service,
+                        switched.mode,
                         message=switched.message,
                         allow=switched.allow,
-                        exempt=spec.read_only.exempt if switched.mode == READ_ONLY else (),
-                        retry_after=round(spec.maintenance.retry_after),
                         page=page,
                     )
                 )

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from homeport.edge.modes import MAINTENANCE, READ_ONLY
 from homeport.guard import sources
 from homeport.journal.store import Transaction, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
-from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, ProcessName, ReleaseId, is_name
+from homeport.kernel.ids import (
+    AppName,
+    ChangeId,
+    EnvironmentName,
+    ProcessName,
+    ReleaseId,
+    ServiceName,
+    is_name,
+)
 from homeport.kernel.text import did_you_mean
-from homeport.rollout import archive, desired, events, rules, state
+from homeport.rollout import archive, desired, events, modes, rules, state
 from homeport.rollout import build as building
 from homeport.rollout import config as configuration
 from homeport.rollout.model import (
@@ -262,21 +271,16 @@ class Rollouts:
         with self._recording(app, environment, actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = id or new_id()
-            fresh = self._environment_or_none(app, environment) or now
-            if fresh.serving != now.serving:
-                raise MOVED_ON.error(
-                    f"cannot {kind.value}: {fresh.serving} began to serve {environment} meanwhile",
-                    hint="look at what serves (homeport status), then run it again",
-                )
-            now = fresh
-            config = self._config(tx, app, environment, now, outside)
+            # Reading from outside takes its time: what was set or scaled meanwhile counts.
+            set_now = self._environment_or_none(app, environment) or now
+            config = self._config(tx, app, environment, set_now, outside)
             if config == serving_with:
                 raise NOTHING_NEW.error(
                     f"cannot {kind.value}: {release.id} serves {environment} with this configuration already",
                     hint="homeport config show prints what its instances see",
                 )
             goal = _goal(
-                self._with_config(tx, release, environment, config, id), spec, dict(now.scale), config
+                self._with_config(tx, release, environment, config, id), spec, dict(set_now.scale), config
             )
             change = self._record(tx, id, kind, now, goal, config)
         self._start(change.id)
@@ -299,11 +303,14 @@ class Rollouts:
             raise NOTHING_SERVES.error(
                 f"cannot roll back {app}: nothing serves in {environment}", hint="homeport deploy"
             )
+        self._rollback_target(now, release)
+        if replace_running:
+            self._take_over(app, environment, actor)
+            # What ran may have been promoted just before: then that is what is gone back from.
+            now = parts.state.environment(app, environment)
         target, config = self._rollback_target(now, release)
         spec = parts.spec(app, environment, target)
         self._check(app, environment, spec)
-        if replace_running:
-            self._take_over(app, environment, actor)
         goal = Goal(
             target,
             desired.wants(spec, dict(now.scale)),
@@ -439,6 +446,8 @@ class Rollouts:
                 else f'under [routes] in homeport.toml write "{app}.localhost" = "{route_process(spec, route)}", '
                 f'or a domain of your own, instead of "{route}"',
             )
+        for kind in (MAINTENANCE, READ_ONLY):
+            modes.check(modes.of_process(spec, ServiceName("any"), kind))
         for process in spec.processes:
             sample = Instance(
                 app,
@@ -613,6 +622,13 @@ class Rollouts:
         config: Config,
         archive_digest: str | None = None,
     ) -> Change:
+        """Record a change that was decided on by the sight of ``now``. Raises ``rollout.moved_on``."""
+        fresh = self._environment_or_none(now.app, now.name)
+        if fresh is not None and fresh.serving != now.serving:
+            raise MOVED_ON.error(
+                f"cannot {kind.value}: {fresh.serving} began to serve {now.name} meanwhile",
+                hint="look at what serves (homeport status), then run it again",
+            )
         change = Change(
             id=id,
             kind=kind,

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from homeport.edge.model import Mode
-from homeport.edge.modes import MAINTENANCE, MAX_PAGE, READ_ONLY
+from homeport.edge.modes import MAINTENANCE, MAX_PAGE
 from homeport.guard import dotenv
 from homeport.guard.model import Secret
 from homeport.guard.vault import Rotation, check
@@ -259,8 +258,7 @@ class Settings:
         until: datetime | None,
         actor: str,
     ) -> modes.Switched:
-        """Switch a mode on, or change it; on return every new request obeys. Raises ``edge.bad_mode`` and
-        ``rollout.bad_mode``."""
+        """Switch a mode on, or change it; on return every new request obeys. Raises ``rollout.bad_mode``."""
         parts = self._parts
         now = parts.state.environment(app, environment)
         if now.serving is None:
@@ -272,8 +270,9 @@ class Settings:
         page = ""
         if mode == MAINTENANCE and spec.maintenance.page:
             page = modes.own_page(parts.release_directory(app, now.serving) / spec.maintenance.page)
-        exempt = spec.read_only.exempt if mode == READ_ONLY else ()
-        modes.check(Mode(ServiceName("any"), mode, message, allowed, exempt, page=page))
+        modes.check(
+            modes.of_process(spec, ServiceName("any"), mode, message=message, allow=allowed, page=page)
+        )
         with parts.traffic:
             with parts.state.store.transaction(actor) as tx:
                 if until is not None and until <= tx.now:
