@@ -132,12 +132,6 @@ class VariablesRequest(Asked):
     unset: list[Annotated[str, StringConstraints(max_length=128)]] = []
 
 
-class DestroyRequest(Wire):
-    confirm: Annotated[str, StringConstraints(max_length=100)] = Field(
-        description="the app's name, once more"
-    )
-
-
 class FailureOut(Wire):
     code: str
     sentence: str
@@ -250,15 +244,6 @@ class LogLine(Wire):
     at: str
     instance: str
     text: str
-
-
-class ExecOut(Wire):
-    """Where and with what an instance of the serving release runs."""
-
-    directory: str
-    environment: dict[str, str]
-    user: str | None
-    release: str
 
 
 class EventOut(Wire):

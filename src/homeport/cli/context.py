@@ -13,7 +13,7 @@ from homeport.api.client import Client
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import is_name
-from homeport.spec.model import PRODUCTION
+from homeport.spec.model import PRODUCTION, Spec
 from homeport.spec.parse import parse
 
 NO_APP = declare("cli.no_app", Kind.INVALID, "A command cannot tell which app is meant.")
@@ -92,23 +92,23 @@ class Session:
         """The environment meant: ``--env``, else the one that the app's homeport.toml names as its default."""
         if self.environment_option is not None:
             return name("environment", self.environment_option)
+        spec = self._spec_here()
+        return spec.default_environment if spec is not None else PRODUCTION
+
+    def _spec_here(self) -> Spec | None:
+        """The spec of the app around here; None where there is none, or it cannot be read just now."""
         project = self.project() if self.app_option is None else None
         if project is None:
-            return PRODUCTION
+            return None
         try:
-            text = (project / SPEC).read_text("utf-8", "replace")
-            return parse(text, path=str(project / SPEC)).default_environment
+            return parse((project / SPEC).read_text("utf-8", "replace"), path=str(project / SPEC))
         except HomeportError:
-            return PRODUCTION
+            return None
 
     def declared_secrets(self) -> list[str]:
         """What the homeport.toml here declares as secrets of the environment: it may not be deployed yet."""
-        project = self.project() if self.app_option is None else None
-        if project is None:
-            return []
-        try:
-            spec = parse((project / SPEC).read_text("utf-8", "replace"), path=str(project / SPEC))
-        except HomeportError:
+        spec = self._spec_here()
+        if spec is None:
             return []
         return [v.name for v in spec.for_environment(self.environment).variables if v.secret]
 

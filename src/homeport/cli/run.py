@@ -1,13 +1,16 @@
 """One-off commands."""
 
+import json
+
 import click
 
 from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
-from homeport.cli.terminal import run_in_terminal
 from homeport.kernel.errors import HomeportError
-from homeport.system.process import own_pid
+from homeport.system import process as process_
 
+GRACE = 5.0
+"""Seconds that a command has to end after the terminal is gone."""
 OPTIONS = {"allow_interspersed_args": False}
 
 
@@ -35,12 +38,14 @@ def exec_(session: Session, process: str | None, command: tuple[str, ...]) -> No
 
 def _run(session: Session, process: str | None, command: tuple[str, ...]) -> None:
     prepared = session.client.send(
-        "POST", session.path("/commands"), {"command": list(command), "process": process, "caller": own_pid()}
+        "POST",
+        session.path("/commands"),
+        {"command": list(command), "process": process, "caller": process_.own_pid()},
     )
     document = prepared["document"]
     inherited = {k: v for k, v in session.variables.items() if k in ("TERM", "LANG", "COLUMNS", "LINES")}
     document["environment"] = inherited | document["environment"]
-    status = run_in_terminal(prepared["runner"], document, session.clock)
+    status = process_.foreground(prepared["runner"], json.dumps(document).encode(), grace=GRACE)
     try:
         session.client.send("POST", session.path(f"/commands/{prepared['run']}/end"), {"status": status})
     except HomeportError as e:

@@ -131,19 +131,13 @@ def show_(session: Session, process: str | None) -> None:
             ("VARIABLE", "VALUE", "FROM"),
             [(s["name"], _value(s), _origin(s)) for s in data["deployed"]],
         )
-        waiting = _changes(data["deployed"], data["next"])
+        waiting = [r["name"] for r in compare(data["deployed"], data["next"], same_environment=True)]
         if waiting:
             click.echo()
             names = ", ".join(waiting)
             screen.note(f"set, but not deployed yet: {names}; homeport deploy --config-only{flag(session)}")
 
     session.show(found, show)
-
-
-def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
-    left = {s["name"]: (s["value"], s["version"]) for s in before if s["origin"] != "Homeport"}
-    right = {s["name"]: (s["value"], s["version"]) for s in after if s["origin"] != "Homeport"}
-    return sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
 
 
 @config.command("diff")

@@ -77,7 +77,8 @@ def main(argv: list[str]) -> int:
     max_bytes = limits[0] if limits else LOG_BYTES
     keep = limits[1] if len(limits) > 1 else LOGS_KEPT
     logs.become_writer_of_own_output(layout.access_log, max_bytes, keep)
-    os.execve(command[0], command, {**os.environ, "GLIBC_TUNABLES": ALLOCATOR})  # noqa: TID251 - becomes it
+    os.putenv("GLIBC_TUNABLES", ALLOCATOR)
+    os.execv(command[0], command)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What an instance is given, where each value comes from, and what is wrong with it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,25 +108,3 @@ def problems(
             words = f" ({v.description})" if v.description else ""
             found.append(f"{v.name}: {why}{words}")
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    name: str
-    before: Setting | None
-    after: Setting | None
-
-
-def differences(before: Sequence[Setting], after: Sequence[Setting]) -> tuple[Difference, ...]:
-    """The variables that are not the same, but for what Homeport itself gives."""
-    left = {s.name: s for s in before if s.origin != "Homeport"}
-    right = {s.name: s for s in after if s.origin != "Homeport"}
-    return tuple(
-        Difference(name, left.get(name), right.get(name))
-        for name in sorted(left.keys() | right.keys())
-        if _content(left.get(name)) != _content(right.get(name))
-    )
-
-
-def _content(setting: Setting | None) -> object:
-    return None if setting is None else (setting.value, setting.version)

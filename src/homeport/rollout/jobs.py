@@ -19,8 +19,7 @@ def job_targets(parts: Parts) -> tuple[Target, ...]:
         app = environment.app
         spec = parts.spec(app, environment.name, release)
         if spec.cron:
-            history = parts.state.deployments(app, environment.name)
-            config = history[0].config if history else Config(environment.variables)
+            config = parts.state.serving_config(environment)
             found.append(
                 Target(
                     app,

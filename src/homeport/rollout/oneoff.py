@@ -12,7 +12,7 @@ from typing import Any
 
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import events
-from homeport.rollout.model import Config, Instance
+from homeport.rollout.model import Instance
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import NOTHING_SERVES, require_process
 from homeport.runtime import cgroup
@@ -71,12 +71,8 @@ class OneOffs:
                 f"cannot run a command: nothing serves in {environment} of {app}", hint="homeport deploy"
             )
         spec = parts.spec(app, environment, now.serving)
-        if process is not None:
-            name = require_process(spec, process)
-        else:
-            name = spec.processes[0].name if spec.process("web") is None else require_process(spec, "web")
-        history = parts.state.deployments(app, environment)
-        config = history[0].config if history else Config(now.variables)
+        name = require_process(spec, process) if process is not None else spec.main_process
+        config = parts.state.serving_config(now)
         run = f"x-{secrets.token_hex(5)}"
         mark = f"{app}.{environment}.run.{run}.{caller}"
         sample = Instance(
@@ -102,7 +98,7 @@ class OneOffs:
                     environment=environment,
                     run=run,
                     release=now.serving,
-                    command=[parts.masker().mask_text(word) for word in command],
+                    command=list(command),
                 )
             )
         self._running[run] = Running(mark, parts.clock.monotonic(), app, now.serving, wanted)

@@ -14,7 +14,7 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName, InstanceName, ReleaseId
 from homeport.kernel.masking import Masker
 from homeport.rollout import desired, modes, storage
-from homeport.rollout.model import Config, Instance
+from homeport.rollout.model import Config, Environment, Instance
 from homeport.rollout.state import State
 from homeport.runtime.model import InstanceSpec
 from homeport.runtime.port import LogReader, Runtime
@@ -87,6 +87,11 @@ class Parts:
 
     def storage(self, app: AppName, environment: EnvironmentName, spec: Spec) -> dict[str, str]:
         return storage.directories(self.storage_root(app, environment), spec)
+
+    def config_now(self, environment: Environment) -> Config:
+        """What is set for an environment now; a deploy would bring it."""
+        versions = self.vault.versions(environment.app, environment.name)
+        return Config.of(dict(environment.variables), versions)
 
     def tokens(self, app: AppName, environment: EnvironmentName, config: Config) -> dict[str, str]:
         """The sealed secrets of a configuration, by name."""

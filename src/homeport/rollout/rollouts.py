@@ -556,8 +556,7 @@ class Rollouts:
             raise NOTHING_SERVES.error(
                 f"cannot {what} {app}: nothing serves in {environment}", hint="homeport deploy"
             )
-        history = self._parts.state.deployments(app, environment)
-        config = history[0].config if history else Config(now.variables)
+        config = self._parts.state.serving_config(now)
         return now, self._parts.spec(app, environment, now.serving), config
 
     def _rollback_target(self, now: Environment, release: ReleaseId | None) -> tuple[ReleaseId, Config]:
@@ -576,10 +575,7 @@ class Rollouts:
             if release == now.serving:
                 raise NO_TARGET.error(f"cannot roll back to {release}: it serves already")
             config = next((d.config for d in history if d.release == release), None)
-            if config is None:
-                versions = self._parts.vault.versions(app, now.name)
-                config = Config.of(dict(now.variables), versions)
-            return release, config
+            return release, config or self._parts.config_now(now)
         ready = {r.id for r in self._parts.state.releases(app) if r.state is ReleaseState.READY}
         for past in history:
             if past.well and past.release != now.serving and past.release in ready:

@@ -13,7 +13,7 @@ from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, ServiceName
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import config as configuration
 from homeport.rollout import events, modes, rules, state
-from homeport.rollout.model import Config, Environment
+from homeport.rollout.model import Environment
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import NOTHING_SERVES, require_names, require_process
 from homeport.spec.model import Spec
@@ -217,14 +217,9 @@ class Settings:
             )
         whole = self._parts.whole_spec(app, now.serving)
         spec = whole.for_environment(environment)
-        name = require_process(spec, process) if process else _main_process(spec)
+        name = require_process(spec, process) if process else spec.main_process
         storage = self._parts.storage(app, environment, spec)
-        history = self._parts.state.deployments(app, environment)
-        serving = history[0].config if history else Config(now.variables)
-        coming = Config.of(
-            dict(now.variables),
-            self._parts.vault.versions(app, environment),
-        )
+        serving, coming = self._parts.state.serving_config(now), self._parts.config_now(now)
         return Shown(
             now.serving,
             configuration.settings(whole, environment, now.serving, name, serving, storage),
@@ -235,15 +230,13 @@ class Settings:
         self, app: AppName, environment: EnvironmentName, release: ReleaseId
     ) -> tuple[configuration.Setting, ...]:
         """What instances saw when a release served last; where it never did, what they would see now."""
-        self._parts.state.environment(app, environment)
+        now = self._parts.state.environment(app, environment)
         whole = self._parts.whole_spec(app, release)
         spec = whole.for_environment(environment)
         history = self._parts.state.deployments(app, environment)
         config = next((d.config for d in history if d.release == release), None)
-        if config is None:
-            now = self._parts.state.environment(app, environment)
-            config = Config.of(dict(now.variables), self._parts.vault.versions(app, environment))
-        return configuration.settings(whole, environment, release, _main_process(spec), config)
+        config = config or self._parts.config_now(now)
+        return configuration.settings(whole, environment, release, spec.main_process, config)
 
     # Modes
 
@@ -358,10 +351,6 @@ class Settings:
             return self._parts.spec(environment.app, environment.name, environment.serving)
         newest = self._newest_spec(environment.app)
         return newest.for_environment(environment.name) if newest else None
-
-
-def _main_process(spec: Spec) -> str:
-    return "web" if spec.process("web") else spec.processes[0].name
 
 
 def _changed(switched: modes.Switched, *, on: bool, reason: str) -> events.ModeChanged:

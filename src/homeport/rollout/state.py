@@ -192,6 +192,11 @@ class State:
             row = c.execute(query).first()
         return _change(row) if row else None
 
+    def serving_config(self, environment: Environment) -> Config:
+        """The configuration that an environment's instances were given last."""
+        history = self.deployments(environment.app, environment.name)
+        return history[0].config if history else Config(environment.variables)
+
 
 # Writing: each within a transaction of the caller.
 

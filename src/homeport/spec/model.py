@@ -236,6 +236,11 @@ class Spec:
     def is_routed(self, name: str) -> bool:
         return any(r.process == name for r in self.routes)
 
+    @property
+    def main_process(self) -> ProcessName:
+        """The process meant where none is named: ``web``, else the first one."""
+        return next((p.name for p in self.processes if p.name == "web"), self.processes[0].name)
+
     def hook(self, name: str) -> Hook | None:
         return next((h for h in self.hooks if h.name == name), None)
 

@@ -64,9 +64,3 @@ def test_what_is_required_says_how_to_set_it():
 def test_a_secret_in_clear_is_refused():
     found = configuration.problems(SPEC, {"STRIPE_KEY": "sk_1", "WORKERS": "1"}, {})
     assert len(found) == 1 and "homeport env unset STRIPE_KEY" in found[0] and "sk_1" not in found[0]
-
-
-def test_differences_leave_out_what_homeport_gives():
-    one = configuration.settings(SPEC, STAGING, R3, "web", Config.of({}, {"STRIPE_KEY": 1}))
-    two = configuration.settings(SPEC, PRODUCTION, ReleaseId("r4"), "web", Config.of({}, {"STRIPE_KEY": 2}))
-    assert [d.name for d in configuration.differences(one, two)] == ["LOG_LEVEL", "STRIPE_KEY"]
