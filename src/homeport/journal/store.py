@@ -168,6 +168,17 @@ class Store:
             records = [_record(row) for row in connection.execute(query)]
         return records[::-1] if newest else records
 
+    def told_of_run(self, app: str, environment: str, run: str) -> list[Record]:
+        """The records that tell of a one-off or scheduled run, by its id, oldest first."""
+        e = schema.events.c
+        query = (
+            sa.select(schema.events)
+            .where(e.app == app, e.environment == environment, e.data["run"].as_string() == run)
+            .order_by(e.seq)
+        )
+        with self.read() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
     def first_broken(self) -> int | None:
         """The first record whose hash does not follow from its content and the one before; None if whole."""
         previous = GENESIS

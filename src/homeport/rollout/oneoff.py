@@ -8,8 +8,10 @@ import re
 import secrets
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import events
 from homeport.rollout.model import Instance
@@ -21,6 +23,7 @@ from homeport.runtime.model import InstanceSpec
 from homeport.runtime.oneoff import document, runner
 from homeport.system import process
 
+UNKNOWN_RUN = declare("rollout.unknown_run", Kind.NOT_FOUND, "No one-off command of that id was begun.")
 MARK = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.run\.x-[0-9a-f]+\.[0-9]+")
 """App, environment, run and the caller's process: what every process of a command carries."""
 GONE = 137
@@ -125,9 +128,9 @@ class OneOffs:
                 self.ended(AppName(app), EnvironmentName(environment), run, GONE, actor="homeport")
 
     def ended(self, app: AppName, environment: EnvironmentName, run: str, status: int, *, actor: str) -> None:
-        """Record how it ended. A control plane that was restarted meanwhile does not know how long it took."""
+        """Record how it ended, once. Raises ``rollout.unknown_run`` for one that was never begun here."""
+        begun = self._begun(app, environment, run)
         started = self._running.pop(run, None)
-        seconds = self._parts.clock.monotonic() - started.started if started is not None else 0.0
         name = started.name if started is not None else ""
         for mark in self._marks():
             if mark.startswith(f"{app}.{environment}.run.{run}."):
@@ -136,9 +139,19 @@ class OneOffs:
         if started is not None and (started.spec.memory is not None or started.spec.cpu is not None):
             groups = cgroup.places(name, started.spec.memory, started.spec.cpu)
             cgroup.remove([directory for directory, _ in groups])
+        if begun is None:
+            return
         with self._parts.state.store.transaction(actor) as tx:
+            seconds = (tx.now - begun).total_seconds()
             tx.append(
                 events.CommandEnded(
                     app=app, environment=environment, run=run, status=status, seconds=round(seconds, 3)
                 )
             )
+
+    def _begun(self, app: AppName, environment: EnvironmentName, run: str) -> datetime | None:
+        """When the journal says that a command began; None when it says that it has ended, too."""
+        told = self._parts.state.store.told_of_run(app, environment, run)
+        if not told:
+            raise UNKNOWN_RUN.error(f"cannot find the command {run} of {app} in {environment}")
+        return None if any(r.kind == events.CommandEnded.kind for r in told) else told[0].at

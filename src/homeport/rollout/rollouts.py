@@ -423,6 +423,7 @@ class Rollouts:
         for name in parts.logs.names(f"{app}."):
             parts.runtime.forget_logs(name)
         with parts.state.store.transaction(actor) as tx:
+            parts.vault.forget_app(tx, app)
             state.delete_app(tx, app)
             tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(instances)))
         parts.publish()

@@ -330,7 +330,6 @@ def delete_app(tx: Transaction, app: AppName) -> None:
         schema.deployments,
         schema.releases,
         schema.environments,
-        schema.secrets,
         schema.modes,
         schema.cron_runs,
         schema.cron_jobs,

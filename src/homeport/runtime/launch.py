@@ -133,7 +133,7 @@ def open_secrets(path: str, document: Document) -> dict[str, str]:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     rooms = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path += [os.path.join(rooms, "system"), str(document["packages"])]
-    import seal  # type: ignore[import-not-found]
+    import seal
 
     read = [document]
 
@@ -172,7 +172,7 @@ def limit(document: Document) -> None:
         record(path, [])
         return
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-    import cgroup  # type: ignore[import-not-found]
+    import cgroup
 
     try:
         groups = cgroup.places(document["cgroup"], memory, cpu)

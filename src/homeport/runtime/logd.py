@@ -209,7 +209,7 @@ class Source:
         """``masks`` is empty until the first one has secrets: then it holds what all have in common."""
         if not self.masks:
             sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-            from masks import Masks  # type: ignore[import-not-found]
+            from masks import Masks
 
             self.masks.append(Masks())
         if self.secrets is None:

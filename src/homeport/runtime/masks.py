@@ -21,7 +21,7 @@ if __package__:
     from homeport.kernel.masking import Masker, Stream
 else:  # loaded by its path
     sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kernel"))
-    from masking import Masker, Stream  # type: ignore[import-not-found,no-redef]
+    from masking import Masker, Stream  # type: ignore[no-redef]
 
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 10.0

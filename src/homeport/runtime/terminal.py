@@ -13,7 +13,7 @@ import sys
 import warnings  # noqa: F401 - os.execvpe wants it, and the user that this becomes may not be able to read it
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-import launch  # type: ignore[import-not-found]
+import launch
 
 PR_SET_PDEATHSIG = 1
 NOT_FOUND, NOT_RUNNABLE = 127, 126
@@ -53,7 +53,7 @@ def limit(document: dict[str, object]) -> None:
     """Memory and CPU, as an instance has them; the groups are removed by the next clean-up of its name."""
     if document["memory"] is None and document["cpu"] is None:
         return
-    import cgroup  # type: ignore[import-not-found]
+    import cgroup
 
     try:
         groups = cgroup.places(document["cgroup"], document["memory"], document["cpu"])

@@ -27,7 +27,7 @@ def opened(path: str) -> dict[str, str]:
         os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "system"),
         documents[0]["packages"],
     ]
-    import seal  # type: ignore[import-not-found]
+    import seal
 
     sealed: dict[str, str] = {}
 

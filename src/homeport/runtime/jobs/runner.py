@@ -24,7 +24,7 @@ import termios
 import time
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import launch  # type: ignore[import-not-found]
+import launch
 
 LOOK_SECONDS = 1.0
 """Between two looks for a ``stop`` that no signal told of."""
