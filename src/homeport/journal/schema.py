@@ -107,6 +107,9 @@ releases = Table(
     Column("change", String),
     # The release whose files it uses, when it differs from that one in its configuration only.
     Column("base", String),
+    Column("author", String),
+    # When its commit was made.
+    Column("committed_at", String),
     ForeignKeyConstraint(["app"], ["apps.name"]),
     UniqueConstraint("app", "number"),
 )
@@ -219,5 +222,151 @@ cron_runs = Table(
     Column("exit", String),
     UniqueConstraint("app", "environment", "name", "due_at", "cause", "attempt"),
     Index("ix_cron_runs_state", "state"),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    # The change that brought the release; a trial outlives it while the release is watched.
+    Column("change", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False),
+    Column("release", String, nullable=False),
+    # The release beside it, or before it.
+    Column("before", String),
+    # "canary": beside it; "watch": it has all of the traffic.
+    Column("phase", String, nullable=False),
+    # How many of the steps were passed, and since when the one that is under way.
+    Column("step", Integer, nullable=False),
+    Column("since", String, nullable=False),
+    # Of a watch: its end.
+    Column("until", String),
+    Column("paused_by", String),
+    # Who said that it goes on, whatever the evidence.
+    Column("promoted_by", String),
+    Column("evidence", JSON, nullable=False),
+    # Where in the edge's counters and log the last look ended.
+    Column("position", JSON, nullable=False),
+    # How it stands, for people: outcome, reasons, figures.
+    Column("standing", JSON, nullable=False),
+    # "running", or how it ended: promoted, rolled back, inconclusive, ended.
+    Column("state", String, nullable=False),
+    Index("ix_trials_state", "state"),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+pipeline_runs = Table(
+    "pipeline_runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("commit", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("author", String, nullable=False),
+    Column("committed_at", String),
+    Column("branch", String, nullable=False),
+    # SHA-256 of the source archive.
+    Column("archive", String, nullable=False),
+    # Its homeport.toml.
+    Column("spec", String, nullable=False),
+    # "push", "webhook", "poll" or "cli".
+    Column("cause", String, nullable=False),
+    Column("actor", String, nullable=False),
+    # queued, running, waiting (at a gate), or how it ended: passed, failed, cancelled, superseded.
+    Column("state", String, nullable=False),
+    Column("reason", String),
+    # Asked for by a person, or by a newer run; "" while nobody did.
+    Column("cancel", String, nullable=False, server_default=text("''")),
+    Column("created_at", String, nullable=False),
+    Column("started_at", String),
+    Column("finished_at", String),
+    UniqueConstraint("app", "number"),
+    Index("ix_pipeline_runs_state", "state"),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+stage_runs = Table(
+    "stage_runs",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("environment", String),
+    # running, waiting, or how it ended: passed, failed, cancelled.
+    Column("state", String, nullable=False),
+    Column("reason", String),
+    # The change it made.
+    Column("change", String),
+    # What it found, for people and for later stages.
+    Column("found", JSON, nullable=False),
+    Column("started_at", String, nullable=False),
+    Column("finished_at", String),
+    ForeignKeyConstraint(["run"], ["pipeline_runs.id"]),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("run", String, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("person", String, nullable=False),
+    Column("approved", Boolean, nullable=False),
+    Column("reason", String, nullable=False),
+    # Items of the checklist.
+    Column("ticked", JSON, nullable=False),
+    # What was approved: commits, configuration, releases.
+    Column("what", JSON, nullable=False),
+    Column("at", String, nullable=False),
+    ForeignKeyConstraint(["run"], ["pipeline_runs.id"]),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("app", String, primary_key=True),
+    # A repository that Homeport fetches from; null: it only takes pushes.
+    Column("url", String),
+    Column("branch", String, nullable=False),
+    # Seconds between two looks; null: it is not watched.
+    Column("poll", Float),
+    # The secret of its webhook, sealed.
+    Column("token", String),
+    # The commit that a run was last started for.
+    Column("seen", String),
+    Column("looked_at", String),
+    Column("problem", String),
+    ForeignKeyConstraint(["app"], ["apps.name"]),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("app", String, primary_key=True),
+    # What the sender calls it.
+    Column("id", String, primary_key=True),
+    Column("at", String, nullable=False),
+)
+
+previews = Table(
+    "previews",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    # What people call it: the environment without "preview-".
+    Column("name", String, nullable=False),
+    Column("branch", String, nullable=False),
+    Column("commit", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("expires_at", String),
+    Column("used_at", String, nullable=False),
+    # Its instances are stopped until a request comes.
+    Column("asleep", Boolean, nullable=False),
     ForeignKeyConstraint(["app"], ["apps.name"]),
 )

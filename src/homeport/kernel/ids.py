@@ -13,6 +13,8 @@ InstanceName = NewType("InstanceName", str)
 ServiceName = NewType("ServiceName", str)
 """One routed process of one environment, over its releases: ``<app>.<environment>.<process>``"""
 ChangeId = NewType("ChangeId", str)
+RunId = NewType("RunId", str)
+"""A run of a pipeline: ``p-`` and ten hex digits."""
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z]")
 """App, environment and process names: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first.

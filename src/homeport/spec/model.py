@@ -97,12 +97,35 @@ class Route:
     process: ProcessName
 
 
-STRATEGIES = ("blue-green", "rolling")
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A number of the team's own that helps to judge a new release. Times in seconds.
+
+    ``url`` answers it, or ``command`` prints it: one of the two. It is asked for the new release and, where
+    ``compare`` is set, for the one before as well; the bounds are then multiples of that one's number.
+    """
+
+    name: str
+    url: str = ""
+    """``{release}`` and ``{side}`` ("new" or "before") in it stand for what is asked about."""
+    command: str = ""
+    """A shell line, run in the new release's directory with ``HOMEPORT_SIDE`` and ``HOMEPORT_RELEASE``."""
+    json: str = ""
+    """Where in a JSON answer the number is: "data.orders.0.rate"; "" where the answer is the number."""
+    most: float | None = None
+    least: float | None = None
+    compare: bool = False
+    interval: float = 5.0
+    timeout: float = 5.0
+
+
+STRATEGIES = ("blue-green", "rolling", "canary", "recreate")
+INCONCLUSIVE = ("wait", "ask", "continue")
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How traffic moves to a new release. Times in seconds."""
+    """How traffic moves to a new release. Times in seconds; shares and rates from 0 to 1."""
 
     strategy: str = "blue-green"
     drain: float = 30.0
@@ -111,6 +134,23 @@ class Rollout:
     """How long the release before stays started after a rollout."""
     batch: int = 1
     """With ``rolling``: instances replaced at a time."""
+    steps: tuple[float, ...] = (0.05, 0.25, 1.0)
+    """With ``canary``: the new release's share of the requests, rising; the last one is 1."""
+    bake: float = 30.0
+    """With ``canary``: how long each step below 1 takes at least."""
+    max_error_rate: float = 0.01
+    """A new release that fails no more often than this is not taken back for its errors."""
+    max_latency_increase: float | None = 0.5
+    """How much slower a new release may be; None: latency is not judged."""
+    on_inconclusive: str = "wait"
+    """When a step's time is over and there was too little traffic to judge by: one of :data:`INCONCLUSIVE`."""
+    watch_for: float = 300.0
+    """How long a new release is judged once it has all of the traffic; 0: not at all."""
+    sticky: bool = False
+    """A visitor stays with the side of a canary that answered first, by a cookie."""
+    pin: bool = False
+    """A browser that loaded a release goes on talking to it, by a cookie, until its instances are stopped."""
+    signals: tuple[Signal, ...] = ()
 
 
 VARIABLE_TYPES = ("string", "int", "bool", "url", "duration")
@@ -207,6 +247,111 @@ class ReadOnly:
     """Path prefixes that may be written to all the same."""
 
 
+STAGES = ("check", "build", "deploy", "smoke", "approve", "verify")
+ON_NEWER = ("queue", "supersede")
+GATES = ("approval",)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command of a ``check`` stage, run in a fresh copy of the commit's files. Times in seconds."""
+
+    name: str
+    command: str
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many bytes the files of the built release that match a pattern may have, all together."""
+
+    pattern: str
+    """Relative to the release's directory, with ``*`` and ``**``: "dist/**/*.js"."""
+    most: int
+    gzip: bool = False
+    """Count what gzip makes of each file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeRequest:
+    """A request to the environment, and what its answer has to be. Times in seconds."""
+
+    path: str
+    """Of the app, beginning with "/"."""
+    method: str = "GET"
+    host: str = ""
+    """One of the environment's hosts; "" is the first one."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with it."""
+    body: str = ""
+    """Sent with it."""
+    status: tuple[int, ...] = (200,)
+    contains: str = ""
+    expect_headers: tuple[tuple[str, str], ...] = ()
+    """Name and a text that the value has to contain."""
+    expect_json: tuple[tuple[str, str | int | float | bool], ...] = ()
+    """JSON path ("items.0.name") and the value that has to be there."""
+    within: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a pipeline: ``kind`` is one of :data:`STAGES`. Times in seconds."""
+
+    kind: str
+    name: str
+    """Unique in its pipeline; by default the kind, with the environment where there is one."""
+    environment: EnvironmentName | None = None
+    """Of ``deploy``, ``smoke``, ``approve`` and ``verify``; without one that of the stage before."""
+    checks: tuple[Check, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    """Of ``build``."""
+    requests: tuple[SmokeRequest, ...] = ()
+    """Of ``smoke`` and ``verify``."""
+    command: str = ""
+    """Of ``smoke`` and ``verify``: a shell line with the environment's address as ``HOMEPORT_URL``."""
+    timeout: float = 600.0
+    """Of ``approve``: how long it waits for a person."""
+    people: tuple[str, ...] = ()
+    """Of ``approve``: who may; () is anybody."""
+    own: bool = True
+    """Of ``approve``: whether the author of the commit, or who started the run, may approve it."""
+    items: tuple[str, ...] = ()
+    """Of ``approve``: a checklist that the person ticks."""
+    watch_for: float = 0.0
+    """Of ``verify``: how long the environment has to stay well."""
+    retries: int = 0
+    """Of ``smoke``: how often it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The way of a commit to production."""
+
+    stages: tuple[Stage, ...] = ()
+    """Without any: build, deploy to the default environment, with an approval before where it has a gate."""
+    branch: str = "main"
+    """The branch whose pushes start it."""
+    on_newer: str = "queue"
+    """What a newer commit does to a run that waits: one of :data:`ON_NEWER`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Previews:
+    """Environments of branches. Times in seconds. What they run is ``[environments.preview]``."""
+
+    domain: str = "localhost"
+    """A preview's host is ``<name>.<app>.<domain>``."""
+    ttl: float = 7 * 86400.0
+    """After this time without a new commit a preview is taken away."""
+    sleep_after: float | None = None
+    """After this time without a request its instances are stopped, until the next request; None: never."""
+    most: int = 20
+
+
+PREVIEW = "preview-"
+"""What the names of previews' environments begin with."""
+
 PRODUCTION = EnvironmentName("production")
 
 
@@ -225,6 +370,11 @@ class Spec:
     storage: tuple[Storage, ...] = ()
     maintenance: Maintenance = field(default_factory=Maintenance)
     read_only: ReadOnly = field(default_factory=ReadOnly)
+    gate: str = ""
+    """Of an environment: "approval" where a deploy needs a person's; one of :data:`GATES`, or ""."""
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    previews: Previews | None = None
+    """None: the app has no ``[previews]``."""
     default_environment: EnvironmentName = PRODUCTION
     """The environment of a command that names none."""
     environments: tuple[tuple[EnvironmentName, "Spec"], ...] = ()
