@@ -29,8 +29,9 @@ from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName
 from homeport.rollout import build as building
 from homeport.rollout.archive import INVALID as ARCHIVE_INVALID
 from homeport.rollout.archive import TOO_LARGE
+from homeport.rollout.errors import UNKNOWN_PROCESS
 from homeport.rollout.model import ChangeKind
-from homeport.rollout.rollouts import MAX_ARCHIVE, UNKNOWN_PROCESS
+from homeport.rollout.rollouts import MAX_ARCHIVE
 
 
 def make(s: Services) -> FastAPI:

@@ -14,9 +14,10 @@ from typing import Any
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import events
+from homeport.rollout.admission import require_process
+from homeport.rollout.errors import NOTHING_SERVES
 from homeport.rollout.model import Instance
 from homeport.rollout.parts import Parts
-from homeport.rollout.rollouts import NOTHING_SERVES, require_process
 from homeport.runtime import cgroup
 from homeport.runtime.layout import Layout
 from homeport.runtime.model import InstanceSpec

@@ -4,85 +4,44 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from homeport.edge.modes import MAINTENANCE, READ_ONLY
-from homeport.guard import sources
 from homeport.journal.store import Transaction, text_time
-from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import (
     AppName,
     ChangeId,
     EnvironmentName,
-    ProcessName,
     ReleaseId,
-    ServiceName,
-    is_name,
 )
-from homeport.kernel.text import did_you_mean
-from homeport.rollout import archive, desired, events, modes, rules, state
+from homeport.rollout import admission, archive, desired, events, rules, state
 from homeport.rollout import build as building
-from homeport.rollout import config as configuration
+from homeport.rollout.errors import (
+    BAD_COUNT,
+    BUSY,
+    KEY_REUSED,
+    MOVED_ON,
+    NO_ARCHIVE,
+    NO_TARGET,
+    NOT_CONFIRMED,
+    NOTHING_NEW,
+    NOTHING_SERVES,
+    WRONG_APP,
+)
 from homeport.rollout.model import (
     Change,
     ChangeKind,
     Config,
     Environment,
     Goal,
-    Instance,
     Release,
     ReleaseState,
 )
 from homeport.rollout.parts import Parts
 from homeport.spec.model import Spec
 from homeport.system import files
-
-INVALID_NAME = declare(
-    "rollout.invalid_name", Kind.INVALID, "An app, environment or process name is not one."
-)
-WRONG_APP = declare("rollout.wrong_app", Kind.INVALID, "The commit's homeport.toml names another app.")
-BUSY = declare("rollout.busy", Kind.CONFLICT, "Another change of this environment runs.", retry=True)
-ROUTE_TAKEN = declare(
-    "rollout.route_taken", Kind.CONFLICT, "Another app or environment has the route already."
-)
-NOTHING_SERVES = declare(
-    "rollout.nothing_serves", Kind.CONFLICT, "The environment has no release that serves."
-)
-NO_TARGET = declare(
-    "rollout.no_rollback_target", Kind.CONFLICT, "There is no earlier release that served well."
-)
-UNKNOWN_PROCESS = declare(
-    "rollout.unknown_process", Kind.NOT_FOUND, "The release has no process of that name."
-)
-BAD_COUNT = declare("rollout.bad_count", Kind.INVALID, "A number of replicas is out of range.")
-BAD_CONFIG = declare(
-    "rollout.bad_config", Kind.INVALID, "A variable that the app declares is missing or does not fit."
-)
-UNDECLARED = declare(
-    "rollout.undeclared_environment",
-    Kind.NOT_FOUND,
-    "The app's homeport.toml declares environments, and none of that name.",
-)
-NOTHING_NEW = declare(
-    "rollout.nothing_new", Kind.CONFLICT, "What is asked for serves already, with the same configuration."
-)
-MOVED_ON = declare(
-    "rollout.moved_on",
-    Kind.CONFLICT,
-    "Another release began to serve while a change was prepared.",
-    retry=True,
-)
-NO_ARCHIVE = declare("rollout.no_archive", Kind.NOT_FOUND, "The named source archive was not uploaded.")
-NOT_CONFIRMED = declare(
-    "rollout.not_confirmed", Kind.INVALID, "A destructive call was not confirmed by the app's name."
-)
-
-KEY_REUSED = declare(
-    "rollout.key_reused", Kind.INVALID, "An idempotency key was used before, for another call."
-)
 
 MAX_REPLICAS = 100
 MAX_ARCHIVE = 2_000_000_000
@@ -137,7 +96,7 @@ class Rollouts:
     ) -> Change:
         """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes."""
         parts = self._parts
-        require_names(app=app, environment=environment)
+        admission.require_names(app=app, environment=environment)
         source = parts.archive(archive_digest)
         if not source.is_file():
             raise NO_ARCHIVE.error(f"cannot find archive {archive_digest[:12]}", hint="upload it again")
@@ -145,11 +104,11 @@ class Rollouts:
         whole = desired.spec_of(text)
         if whole.app != app:
             raise WRONG_APP.error(f"cannot deploy {app}: its homeport.toml names the app {whole.app!r}")
-        spec = self._spec_for(whole, environment)
+        spec = admission.spec_for(whole, environment)
         digest = rules.digest(tree, spec.build)
-        self._check(app, environment, spec)
-        before = self._environment_or_none(app, environment)
-        outside = self._checked_config(app, environment, spec, whole.default_environment)
+        admission.check(self._parts, app, environment, spec)
+        before = admission.environment_or_none(self._parts, app, environment)
+        outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
         reusable = parts.state.reusable(app, digest) if parts.state.has_app(app) else None
         if reusable is None:
             building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
@@ -159,10 +118,10 @@ class Rollouts:
             state.ensure_environment(tx, app, environment)
             id = id or new_id()
             # Reading from outside takes its time: what was set or scaled meanwhile counts.
-            before = self._environment_or_none(app, environment)
-            config = self._config(tx, app, environment, before, outside)
+            before = admission.environment_or_none(self._parts, app, environment)
+            config = admission.config(self._parts, tx, app, environment, before, outside)
             if reusable is not None:
-                release = self._with_config(tx, reusable, environment, config, id)
+                release = admission.with_config(self._parts, tx, reusable, environment, config, id)
             else:
                 release = state.next_release(tx, app)
                 state.insert_release(
@@ -229,10 +188,10 @@ class Rollouts:
         """Ship the release that ``source`` serves: the same build, with this environment's configuration."""
         if source == environment:
             raise NOTHING_NEW.error(f"cannot promote {source} to itself", hint="name two environments")
-        require_names(app=app, environment=environment)
+        admission.require_names(app=app, environment=environment)
         served, _, _ = self._serving(app, source, "promote")
         release = self._parts.state.release(app, served.serving or ReleaseId(""))
-        before = self._environment_or_none(app, environment)
+        before = admission.environment_or_none(self._parts, app, environment)
         serves = before is not None and before.serving == release.id
         config = self._serving(app, environment, "promote")[2] if serves else None
         return self._ship(
@@ -263,24 +222,27 @@ class Rollouts:
         """
         app = release.app
         whole = desired.spec_of(release.spec)
-        spec = self._spec_for(whole, environment)
-        self._check(app, environment, spec)
-        outside = self._checked_config(app, environment, spec, whole.default_environment)
+        spec = admission.spec_for(whole, environment)
+        admission.check(self._parts, app, environment, spec)
+        outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
         if replace_running:
             self._take_over(app, environment, actor)
         with self._recording(app, environment, actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = id or new_id()
             # Reading from outside takes its time: what was set or scaled meanwhile counts.
-            set_now = self._environment_or_none(app, environment) or now
-            config = self._config(tx, app, environment, set_now, outside)
+            set_now = admission.environment_or_none(self._parts, app, environment) or now
+            config = admission.config(self._parts, tx, app, environment, set_now, outside)
             if config == serving_with:
                 raise NOTHING_NEW.error(
                     f"cannot {kind.value}: {release.id} serves {environment} with this configuration already",
                     hint="homeport config show prints what its instances see",
                 )
             goal = _goal(
-                self._with_config(tx, release, environment, config, id), spec, dict(set_now.scale), config
+                admission.with_config(self._parts, tx, release, environment, config, id),
+                spec,
+                dict(set_now.scale),
+                config,
             )
             change = self._record(tx, id, kind, now, goal, config)
         self._start(change.id)
@@ -310,7 +272,7 @@ class Rollouts:
             now = parts.state.environment(app, environment)
         target, config = self._rollback_target(now, release)
         spec = parts.spec(app, environment, target)
-        self._check(app, environment, spec)
+        admission.check(self._parts, app, environment, spec)
         goal = Goal(
             target,
             desired.wants(spec, dict(now.scale)),
@@ -337,7 +299,7 @@ class Rollouts:
         """Run another number of instances of some processes; the number outlives later deploys."""
         now, spec, config = self._serving(app, environment, "scale")
         for name, count in processes.items():
-            require_process(spec, name)
+            admission.require_process(spec, name)
             if not 0 <= count <= MAX_REPLICAS:
                 raise BAD_COUNT.error(
                     f"cannot scale {name} to {count}", hint=f"a number from 0 to {MAX_REPLICAS} is wanted"
@@ -432,122 +394,6 @@ class Rollouts:
 
     # Within
 
-    def _check(self, app: AppName, environment: EnvironmentName, spec: Spec) -> None:
-        """Raise what would make this spec fail on this machine, beside the apps that are here."""
-        parts = self._parts
-        environments = parts.state.environments()
-        specs = {(e.app, e.routing): parts.whole_spec(e.app, e.routing) for e in environments if e.routing}
-        conflict = desired.route_conflict(app, environment, spec, environments, specs)
-        if conflict is not None:
-            route, other = conflict
-            raise ROUTE_TAKEN.error(
-                f"cannot route {route} to {app}: {other.app} ({other.name}) has it",
-                hint=f'in homeport.toml write [environments.{environment}] domains = ["{environment}.{app}.localhost"]'
-                if other.app == app
-                else f'under [routes] in homeport.toml write "{app}.localhost" = "{route_process(spec, route)}", '
-                f'or a domain of your own, instead of "{route}"',
-            )
-        for kind in (MAINTENANCE, READ_ONLY):
-            modes.check(modes.of_process(spec, ServiceName("any"), kind))
-        for process in spec.processes:
-            sample = Instance(
-                app,
-                environment,
-                ReleaseId("r0"),
-                process.name,
-                1,
-                None,
-                "",
-                ChangeId(""),
-                0,
-                False,
-                parts.clock.now(),
-            )
-            parts.runtime.check(
-                desired.instance_spec(sample, process, spec, Config(), "/", tokens={}, storage={})
-            )
-
-    def _spec_for(self, whole: Spec, environment: EnvironmentName) -> Spec:
-        """The spec as it holds in an environment. Raises ``rollout.undeclared_environment``."""
-        names = [name for name, _ in whole.environments]
-        if names and environment not in (*names, whole.default_environment):
-            raise UNDECLARED.error(
-                f"cannot deploy to {environment!r}: the homeport.toml of {whole.app} declares no such environment",
-                hint=did_you_mean(environment, [*names, whole.default_environment]),
-            )
-        return whole.for_environment(environment)
-
-    def _checked_config(
-        self, app: AppName, environment: EnvironmentName, spec: Spec, default: EnvironmentName
-    ) -> dict[str, tuple[str, str]]:
-        """Read what comes from outside, and refuse a configuration that does not fit, all faults at once.
-
-        Returns (value, source) by name, of the values from outside. Raises ``rollout.bad_config``.
-        """
-        vault = self._parts.vault
-        named = {v.name: v.source for v in spec.variables if v.source}
-        values, problems = sources.read_all(named)
-        before = self._environment_or_none(app, environment)
-        variables = dict(before.variables) if before else {}
-        versions = {k: v for k, v in vault.versions(app, environment).items() if k not in named}
-        secrets = vault.values(app, environment, versions) | values
-        flag = "" if environment == default else f" --env {environment}"
-        problems += configuration.problems(spec, variables, secrets, flag)
-        if problems:
-            raise BAD_CONFIG.error(
-                f"cannot deploy to {environment}: its configuration does not fit what {app} declares",
-                hint="set what is missing, then deploy again; nothing was changed",
-                details=problems,
-            )
-        return {name: (value, named[name]) for name, value in values.items()}
-
-    def _config(
-        self,
-        tx: Transaction,
-        app: AppName,
-        environment: EnvironmentName,
-        now: Environment | None,
-        outside: Mapping[str, tuple[str, str]],
-    ) -> Config:
-        """The environment's configuration as it is now; what comes from outside is sealed as a version."""
-        vault = self._parts.vault
-        versions = vault.versions(app, environment)
-        for name, (value, source) in outside.items():
-            versions[name] = vault.set(tx, app, environment, name, value, source=source)
-        return Config.of(dict(now.variables) if now else {}, versions)
-
-    def _with_config(
-        self, tx: Transaction, release: Release, environment: EnvironmentName, config: Config, id: ChangeId
-    ) -> ReleaseId:
-        """A release of the same files that serves this environment with no other configuration.
-
-        The release itself, when it never did; else one that did with this one; else a new one.
-        """
-        parts = self._parts
-        history = parts.state.deployments(release.app, environment)
-        served = {d.release: d.config for d in reversed(history)}
-        if served.get(release.id, config) == config:
-            return release.id
-        base = release.base or release.id
-        for other in reversed(parts.state.releases(release.app)):
-            same = base in (other.base, other.id) and other.state is ReleaseState.READY
-            if same and served.get(other.id) == config:
-                return other.id
-        new = replace(
-            release,
-            id=state.next_release(tx, release.app),
-            created_at=tx.now,
-            change=id,
-            base=base,
-            size=0,
-            build_seconds=None,
-        )
-        state.insert_release(tx, new)
-        return new.id
-
-    def _environment_or_none(self, app: AppName, environment: EnvironmentName) -> Environment | None:
-        return next((e for e in self._parts.state.environments(app) if e.name == environment), None)
-
     def _serving(
         self, app: AppName, environment: EnvironmentName, what: str
     ) -> tuple[Environment, Spec, Config]:
@@ -620,7 +466,7 @@ class Rollouts:
         archive_digest: str | None = None,
     ) -> Change:
         """Record a change that was decided on by the sight of ``now``. Raises ``rollout.moved_on``."""
-        fresh = self._environment_or_none(now.app, now.name)
+        fresh = admission.environment_or_none(self._parts, now.app, now.name)
         if fresh is not None and fresh.serving != now.serving:
             raise MOVED_ON.error(
                 f"cannot {kind.value}: {fresh.serving} began to serve {now.name} meanwhile",
@@ -690,32 +536,6 @@ def new_id() -> ChangeId:
 def id_for(key: str) -> ChangeId:
     """The id of the change that a call with this idempotency key makes."""
     return ChangeId(f"c-{hashlib.sha256(key.encode()).hexdigest()[:10]}")
-
-
-def require_names(*, app: str, environment: str) -> None:
-    for what, name in (("app", app), ("environment", environment)):
-        if not is_name(name):
-            raise INVALID_NAME.error(
-                f"cannot use {name!r} as the name of an {what}",
-                hint="1 to 40 of a-z, 0-9 and inner hyphens, beginning with a letter",
-            )
-
-
-def route_process(spec: Spec, route: str) -> str:
-    """The process that a route of the spec leads to."""
-    found = next((r.process for r in spec.routes if f"{r.host}{r.prefix}" == route), None)
-    return found or "web"
-
-
-def require_process(spec: Spec, name: str) -> ProcessName:
-    """Raises ``rollout.unknown_process``."""
-    process = spec.process(name)
-    if process is None:
-        raise UNKNOWN_PROCESS.error(
-            f"cannot find process {name!r} of {spec.app}",
-            hint=did_you_mean(name, [p.name for p in spec.processes]),
-        )
-    return process.name
 
 
 def _expected_size(source: Path, releases: tuple[Release, ...]) -> int:

@@ -13,9 +13,10 @@ from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, ServiceName
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import config as configuration
 from homeport.rollout import events, modes, rules, state
+from homeport.rollout.admission import require_names, require_process
+from homeport.rollout.errors import NOTHING_SERVES
 from homeport.rollout.model import Environment
 from homeport.rollout.parts import Parts
-from homeport.rollout.rollouts import NOTHING_SERVES, require_names, require_process
 from homeport.spec.model import Spec
 from homeport.spec.variables import problem
 
