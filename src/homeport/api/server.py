@@ -30,7 +30,7 @@ from homeport.rollout import build as building
 from homeport.rollout.archive import INVALID as ARCHIVE_INVALID
 from homeport.rollout.archive import TOO_LARGE
 from homeport.rollout.errors import UNKNOWN_PROCESS
-from homeport.rollout.model import ChangeKind
+from homeport.rollout.model import ChangeKind, Commit
 from homeport.rollout.rollouts import MAX_ARCHIVE
 
 
@@ -193,9 +193,9 @@ def _changing(s: Services) -> APIRouter:
                 AppName(app),
                 EnvironmentName(environment),
                 archive_digest=wanted.archive,
-                commit=wanted.commit,
-                subject=wanted.subject,
-                dirty=wanted.dirty,
+                commit=Commit(
+                    wanted.commit, wanted.subject, wanted.dirty, wanted.author, wanted.committed_at
+                ),
                 replace_running=wanted.replace,
                 actor=actor,
                 id=id,

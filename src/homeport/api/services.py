@@ -10,7 +10,7 @@ from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status
-from homeport.rollout.model import Change, Environment, Release, ReleaseState
+from homeport.rollout.model import Change, ChangeKind, Environment, Release, ReleaseState
 from homeport.rollout.oneoff import OneOffs
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
@@ -68,9 +68,9 @@ class Services:
         verdict, reason = became(release, bool(serving), well, change)
         return wire.ReleaseOut(
             id=release.id,
-            commit=release.commit,
-            subject=release.subject,
-            dirty=release.dirty,
+            commit=release.commit.id,
+            subject=release.commit.subject,
+            dirty=release.commit.dirty,
             state=release.state.value,
             size=release.size,
             build_seconds=round(release.build_seconds, 3) if release.build_seconds is not None else None,
@@ -122,8 +122,8 @@ class Services:
             health=view.health,
             serving=environment.serving,
             releases=list(view.releases),
-            commit=release.commit if release else None,
-            subject=release.subject if release else None,
+            commit=release.commit.id if release else None,
+            subject=release.commit.subject if release else None,
             processes=[
                 wire.ProcessOut(name=p.name, routed=p.routed, wanted=p.wanted, serving=p.serving)
                 for p in view.processes
@@ -177,7 +177,7 @@ class Services:
         )
 
 
-ReleaseVerdict = Literal["serves", "served", "in progress", "never served", "build failed"]
+ReleaseVerdict = Literal["serves", "served", "in progress", "built", "never served", "build failed"]
 
 
 def became(
@@ -194,6 +194,8 @@ def became(
         return "served", None if well else "a rollback left it"
     if change is not None and not change.done:
         return "in progress", None
+    if change is not None and change.kind is ChangeKind.BUILD and change.failure is None:
+        return "built", None
     reason = change.failure.sentence if change is not None and change.failure is not None else None
     return "build failed" if release.state is ReleaseState.FAILED else "never served", reason
 

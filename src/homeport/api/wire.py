@@ -3,12 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z])$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=r"^r[1-9][0-9]{0,8}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(max_length=65536)]
+
+
+Moment = Annotated[AwareDatetime, Strict(False)]
+"""A time with its zone, as ISO 8601 text."""
 
 
 class Wire(BaseModel):
@@ -46,6 +50,10 @@ class DeployRequest(Asked):
         "", description="first line of the commit's message"
     )
     dirty: bool = False
+    author: Annotated[str, StringConstraints(max_length=300)] = Field(
+        "", examples=["Anna <anna@example.com>"]
+    )
+    committed_at: Moment | None = None
     replace: bool = Field(False, description="take over from a change that runs")
 
     model_config = ConfigDict(
@@ -140,7 +148,7 @@ class FailureOut(Wire):
 
 
 class ChangeResult(Wire):
-    verdict: Literal["promoted", "rolled back"]
+    verdict: Literal["promoted", "built", "rolled back"]
     release: str
     serving: str | None
     seconds: float
@@ -148,7 +156,7 @@ class ChangeResult(Wire):
 
 class ChangeOut(Wire):
     id: str = Field(examples=["c-1f2e3d4c5b"])
-    kind: Literal["deploy", "configure", "promote", "rollback", "scale", "restart", "heal"]
+    kind: Literal["deploy", "build", "configure", "promote", "rollback", "scale", "restart", "heal"]
     app: str
     environment: str
     release: str
@@ -171,7 +179,7 @@ class ReleaseOut(Wire):
     created_at: datetime
     serving: list[str] = Field(description="environments that it serves")
     warm: list[str] = Field(description="environments where it is still started")
-    verdict: Literal["serves", "served", "in progress", "never served", "build failed"] = Field(
+    verdict: Literal["serves", "served", "in progress", "built", "never served", "build failed"] = Field(
         description="what became of it; its files may be gone all the same: see state"
     )
     reason: str | None = Field(None, description="why it never served, or serves no more")

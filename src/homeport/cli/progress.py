@@ -28,7 +28,7 @@ def follow(session: Session, change: dict[str, Any], *, quiet: bool = False) -> 
         click.echo(json.dumps(final, indent=2))
     else:
         _verdict(session, final, printer)
-    if final["result"]["verdict"] != "promoted":
+    if final["result"]["verdict"] == "rolled back":
         raise click.exceptions.Exit(Kind.ROLLED_BACK.exit_status)
 
 

@@ -30,6 +30,7 @@ COLOURS = {
     "pruned": DIM,
     "serves": GOOD,
     "in progress": CAREFUL,
+    "built": DIM,
     "never served": BAD,
     "build failed": BAD,
 }

@@ -62,6 +62,8 @@ def deploy(
             "commit": what.commit,
             "subject": what.subject,
             "dirty": what.dirty,
+            "author": what.author,
+            "committed_at": what.committed_at,
             "replace": replace,
         },
     )

@@ -23,6 +23,10 @@ GIT_TIMEOUT = 120.0
 class Source:
     commit: str
     subject: str
+    author: str
+    """Name and mail."""
+    committed_at: str
+    """ISO 8601."""
     dirty: bool
     changed: int
     """Files of the working tree that differ from the commit."""
@@ -57,10 +61,12 @@ def read(directory: Path, commit: str | None, *, dirty: bool) -> Source:
             hint=hint,
         )
     id = found.stdout.strip()
-    subject = _git(directory, "log", "-1", "--format=%s", id).stdout.strip()[:500]
+    told = _git(directory, "log", "-1", "--format=%s%x00%an <%ae>%x00%cI", id).stdout.strip()
+    subject, author, committed_at = told.split("\0")
+    about = (id, subject[:500], author[:300], committed_at)
     status = _git(directory, "status", "--porcelain", "--", ".").stdout.splitlines()
     if dirty:
-        return Source(id, subject, bool(status), len(status), _working_tree(directory))
+        return Source(*about, bool(status), len(status), _working_tree(directory))
     if not _git(directory, "cat-file", "-e", f"{id}:{prefix}homeport.toml", check=False).ok:
         raise NOT_COMMITTED.error(
             f"cannot deploy {id[:10]}: it holds no {prefix}homeport.toml",
@@ -73,7 +79,7 @@ def read(directory: Path, commit: str | None, *, dirty: bool) -> Source:
         file = open(name, "rb")  # noqa: SIM115 - the caller reads it; gone with the process
     finally:
         Path(name).unlink(missing_ok=True)
-    return Source(id, subject, False, len(status), file)
+    return Source(*about, False, len(status), file)
 
 
 def _working_tree(directory: Path) -> IO[bytes]:

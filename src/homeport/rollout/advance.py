@@ -192,7 +192,9 @@ class Advance:
         tag: dict[str, str] = {"app": change.app, "environment": change.environment, "change": change.id}
         with parts.state.store.transaction(change.actor) as tx:
             tx.append(
-                events.BuildStarted(release=release.id, commit=release.commit, dirty=release.dirty, **tag)
+                events.BuildStarted(
+                    release=release.id, commit=release.commit.id, dirty=release.commit.dirty, **tag
+                )
             )
         started = parts.clock.monotonic()
         try:
@@ -426,7 +428,8 @@ class Advance:
         promoted = parts.state.is_promoted(change.id)
         if not promoted:
             self._forget_what_never_started(change)
-        verdict = Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
+        built = change.kind is ChangeKind.BUILD and change.failure is None
+        verdict = Verdict.BUILT if built else Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
         serving = parts.state.environment(change.app, change.environment).serving
         with parts.state.store.transaction(change.actor) as tx:
             seconds = (tx.now - change.started_at).total_seconds()

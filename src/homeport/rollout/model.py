@@ -19,6 +19,8 @@ from homeport.kernel.ids import (
 )
 
 FULL_WEIGHT = 100
+BUILD_ONLY = "build"
+"""The strategy of a goal that ends with the release's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,27 @@ class ReleaseState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """What a release is made from, as its repository tells of it."""
+
+    id: str
+    subject: str
+    """The first line of the commit's message."""
+    dirty: bool = False
+    """Made from a working tree with changes that no commit holds."""
+    author: str = ""
+    """Name and mail; "" where nobody told."""
+    at: datetime | None = None
+    """When it was committed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """An immutable build of an app at one commit."""
 
     app: AppName
     id: ReleaseId
-    commit: str
-    subject: str
-    """The first line of the commit's message."""
-    dirty: bool
-    """Made from a working tree with changes that no commit holds."""
+    commit: Commit
     digest: str
     """SHA-256 of the source files and the build configuration."""
     state: ReleaseState
@@ -133,6 +146,8 @@ class Instance:
 
 class ChangeKind(Enum):
     DEPLOY = "deploy"
+    BUILD = "build"
+    """A release is made, and nothing of it starts."""
     CONFIGURE = "configure"
     """The files that serve, with the configuration as it is now."""
     PROMOTE = "promote"
@@ -146,6 +161,8 @@ class ChangeKind(Enum):
 
 class Verdict(Enum):
     PROMOTED = "promoted"
+    BUILT = "built"
+    """All that was asked for: nothing was to be started."""
     ROLLED_BACK = "rolled back"
     """Not kept: what served before serves on."""
 

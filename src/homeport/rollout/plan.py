@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, ReleaseId
-from homeport.rollout.model import FULL_WEIGHT, Goal, Want
+from homeport.rollout.model import BUILD_ONLY, FULL_WEIGHT, Goal, Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ def plan(goal: Goal, change: ChangeId, seen: Observed, name: "NameInstance") -> 
         return _take_back(goal, seen)
     if not seen.built:
         return (BuildRelease(),)
+    if goal.strategy == BUILD_ONLY:
+        return (Finish(),)
     return _go(goal, seen, name)
 
 

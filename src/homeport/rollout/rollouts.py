@@ -31,8 +31,10 @@ from homeport.rollout.errors import (
     WRONG_APP,
 )
 from homeport.rollout.model import (
+    BUILD_ONLY,
     Change,
     ChangeKind,
+    Commit,
     Config,
     Environment,
     Goal,
@@ -87,14 +89,45 @@ class Rollouts:
         environment: EnvironmentName,
         *,
         archive_digest: str,
-        commit: str,
-        subject: str,
-        dirty: bool,
+        commit: Commit,
         replace_running: bool,
         actor: str,
         id: ChangeId | None = None,
     ) -> Change:
         """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes."""
+        return self._from_archive(
+            ChangeKind.DEPLOY, app, environment, archive_digest, commit, replace_running, actor, id
+        )
+
+    def build(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        archive_digest: str,
+        commit: Commit,
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Make a release of an uploaded archive, with the environment's variables, and start nothing.
+
+        Deploys of the same archive find it. Raises as :meth:`deploy`.
+        """
+        return self._from_archive(
+            ChangeKind.BUILD, app, environment, archive_digest, commit, False, actor, id
+        )
+
+    def _from_archive(
+        self,
+        kind: ChangeKind,
+        app: AppName,
+        environment: EnvironmentName,
+        archive_digest: str,
+        commit: Commit,
+        replace_running: bool,
+        actor: str,
+        id: ChangeId | None,
+    ) -> Change:
         parts = self._parts
         admission.require_names(app=app, environment=environment)
         source = parts.archive(archive_digest)
@@ -120,9 +153,7 @@ class Rollouts:
             # Reading from outside takes its time: what was set or scaled meanwhile counts.
             before = admission.environment_or_none(self._parts, app, environment)
             config = admission.config(self._parts, tx, app, environment, before, outside)
-            if reusable is not None:
-                release = admission.with_config(self._parts, tx, reusable, environment, config, id)
-            else:
+            if reusable is None:
                 release = state.next_release(tx, app)
                 state.insert_release(
                     tx,
@@ -130,8 +161,6 @@ class Rollouts:
                         app=app,
                         id=release,
                         commit=commit,
-                        subject=subject,
-                        dirty=dirty,
                         digest=digest,
                         state=ReleaseState.BUILDING,
                         spec=text,
@@ -141,19 +170,25 @@ class Rollouts:
                         change=id,
                     ),
                 )
+            elif kind is ChangeKind.BUILD:
+                release = reusable.id
+            else:
+                release = admission.with_config(self._parts, tx, reusable, environment, config, id)
             change = self._record(
                 tx,
                 id,
-                ChangeKind.DEPLOY,
+                kind,
                 before or Environment(app, environment, None, None, (), ()),
-                _goal(release, spec, dict(before.scale) if before else {}, config),
+                Goal(release, (), BUILD_ONLY, 1, config.digest)
+                if kind is ChangeKind.BUILD
+                else _goal(release, spec, dict(before.scale) if before else {}, config),
                 config,
                 archive_digest=archive_digest,
             )
             if reusable is not None:
                 tx.append(
                     events.BuildReused(
-                        app=app, environment=environment, change=id, release=release, commit=commit
+                        app=app, environment=environment, change=id, release=release, commit=commit.id
                     )
                 )
         self._start(change.id)

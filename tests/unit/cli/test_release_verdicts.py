@@ -8,7 +8,7 @@ import pytest
 from homeport.api.services import became
 from homeport.journal import schema
 from homeport.journal.store import Store, open_engine, text_time
-from homeport.rollout.model import Failure, ReleaseState
+from homeport.rollout.model import ChangeKind, Failure, ReleaseState
 from homeport.rollout.state import State, mark_left_as_bad
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
@@ -19,8 +19,8 @@ def release(state=ReleaseState.READY):
     return SimpleNamespace(state=state)
 
 
-def change(done=True, failure=None):
-    return SimpleNamespace(done=done, failure=failure)
+def change(done=True, failure=None, kind=ChangeKind.DEPLOY):
+    return SimpleNamespace(done=done, failure=failure, kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def change(done=True, failure=None):
         (ReleaseState.READY, False, None, change(failure=FAILED), ("never served", "cannot use it")),
         (ReleaseState.PRUNED, False, None, change(failure=FAILED), ("never served", "cannot use it")),
         (ReleaseState.READY, False, None, None, ("never served", None)),
+        (ReleaseState.READY, False, None, change(kind=ChangeKind.BUILD), ("built", None)),
         (ReleaseState.FAILED, False, None, change(failure=FAILED), ("build failed", "cannot use it")),
         (ReleaseState.BUILDING, False, None, change(done=False), ("in progress", None)),
         (ReleaseState.READY, False, None, change(done=False, failure=FAILED), ("in progress", None)),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ProcessName, ReleaseId
 from homeport.rollout import upkeep
-from homeport.rollout.model import Config, Deployment, Environment, Instance, Release, ReleaseState
+from homeport.rollout.model import Commit, Config, Deployment, Environment, Instance, Release, ReleaseState
 from homeport.runtime.model import InstanceState, InstanceStatus
 from homeport.spec.parse import parse
 
@@ -38,7 +38,7 @@ def environment(serving="r1", scale=()):
 
 
 def release(n, state=ReleaseState.READY):
-    return Release(SHOP, ReleaseId(f"r{n}"), "c0ffee", "subject", False, "d", state, "", 1, 1.0, NOW, None)
+    return Release(SHOP, ReleaseId(f"r{n}"), Commit("c0ffee", "subject"), "d", state, "", 1, 1.0, NOW, None)
 
 
 def test_an_instance_is_stopped_when_idle_after_its_time_and_at_the_latest_when_drained():
