@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from homeport.spec.values import Type
 
-Example = str | int | float | bool | Sequence[str] | Mapping[str, int]
+Example = str | int | float | bool | Sequence[str | int] | Mapping[str, str | int]
 """A TOML value for the reference."""
 
 
@@ -35,3 +35,9 @@ class Table:
     """Markdown for the reference."""
     example: str = ""
     """Lines for the reference, where the keys are of the team's choice rather than in the table of keys."""
+    array: bool = False
+    """It may be there several times: ``[[pipeline.stage]]``."""
+
+    @property
+    def heading(self) -> str:
+        return f"[[{self.path}]]" if self.array else f"[{self.path}]"

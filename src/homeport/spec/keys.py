@@ -16,9 +16,10 @@ from homeport.spec.keys_config import (
     MODE_TABLES,
 )
 from homeport.spec.keys_jobs import JOB_KEYS, JOB_TABLES
+from homeport.spec.keys_pipeline import PIPELINE_KEYS, PIPELINE_TABLES
 from homeport.spec.keys_processes import PROCESS_KEYS, PROCESS_TABLES
-from homeport.spec.model import STRATEGIES
-from homeport.spec.values import Choice, Duration, Name, ShellLine, Size, Whole
+from homeport.spec.keys_rollout import ROLLOUT_KEYS, ROLLOUT_TABLES
+from homeport.spec.values import Duration, Name, ShellLine, Size
 
 DEFAULT_ROUTE = ("*", "web")
 """Without ``[routes]``, every request goes to the process of this name, where there is one."""
@@ -44,10 +45,11 @@ TABLES = (
         example='"shop.example.com" = "web"\n"example.com/shop" = "web"\n"*/guide" = "guide"',
     ),
     *CONFIG_TABLES,
-    Table("rollout", "How requests move from one release to the next."),
+    *ROLLOUT_TABLES,
     *JOB_TABLES,
     *MODE_TABLES,
     *ENVIRONMENT_TABLES,
+    *PIPELINE_TABLES,
 )
 
 KEYS = (
@@ -93,42 +95,11 @@ KEYS = (
     ),
     *PROCESS_KEYS,
     *CONFIG_KEYS,
-    Key(
-        "rollout",
-        "strategy",
-        Choice(STRATEGIES, {"canary": "canary rollouts are", "recreate": "recreate is"}),
-        "`blue-green` starts all new instances, then moves all requests at once; `rolling` replaces "
-        "`batch` instances at a time.",
-        "rolling",
-        default="blue-green",
-    ),
-    Key(
-        "rollout",
-        "drain",
-        Duration("0s", "1h"),
-        "How long an instance that gets no new requests may finish those it has.",
-        "1m",
-        default="30s",
-    ),
-    Key(
-        "rollout",
-        "keep_warm",
-        Duration("0s", "7d"),
-        "How long the release before stays started, so that a rollback only moves requests.",
-        "30m",
-        default="10m",
-    ),
-    Key(
-        "rollout",
-        "batch",
-        Whole(1, 100),
-        "With `rolling`: how many instances are replaced at a time.",
-        2,
-        default=1,
-    ),
+    *ROLLOUT_KEYS,
     *JOB_KEYS,
     *MODE_KEYS,
     *ENVIRONMENT_KEYS,
+    *PIPELINE_KEYS,
 )
 
 LATER = {
@@ -138,13 +109,7 @@ LATER = {
     "database": "databases are",
     "limits": "limits on requests are",
     "notifications": "notifications are",
-    "pipeline": "pipelines are",
     "tls": "certificate settings are",
-    "environments.NAME.gate": "gates are",
-    "rollout.bake": "canary rollouts are",
-    "rollout.max_error_rate": "canary rollouts are",
-    "rollout.max_latency_increase": "canary rollouts are",
-    "rollout.steps": "canary rollouts are",
 }
 """What later versions of Homeport bring, so that it can be refused by its name."""
 
@@ -157,6 +122,9 @@ ELSEWHERE = {
     "environments.NAME.build": "is the same for all environments: write [build]",
     "environments.NAME.app": "is the same for all environments: write [app]",
     "environments.NAME.env": "is called variables in an environment",
+    "environments.NAME.pipeline": "is the same for all environments: write [pipeline]",
+    "environments.NAME.previews": "is the same for all environments: write [previews]; what previews run is "
+    "[environments.preview]",
     "environments.NAME.environments": "must not be inside of another environment; see inherits",
     "processes.NAME.env": "is not known for one process: variables are for all of them, in [variables]",
 }

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeport.spec.key import Key, Table
-from homeport.spec.model import VARIABLE_TYPES
+from homeport.spec.model import GATES, VARIABLE_TYPES
 from homeport.spec.patterns import Pattern
 from homeport.spec.routes import Hosts, Prefixes
-from homeport.spec.values import Choice, Duration, File, Flag, Name, ShortText, VariableValue, shown
+from homeport.spec.values import (
+    Choice,
+    Duration,
+    File,
+    Flag,
+    Name,
+    OrFalse,
+    ShortText,
+    VariableValue,
+    shown,
+)
 from homeport.spec.variables import Options, Source
 
 
@@ -200,5 +210,14 @@ ENVIRONMENT_KEYS = (
         "How many instances run, by process; the same as `replicas` in `[environments.NAME.processes.…]`.",
         {"web": 4},
         absent="as the app says",
+    ),
+    Key(
+        ENVIRONMENT,
+        "gate",
+        OrFalse(Choice(GATES), "no gate"),
+        "With `approval`, nothing is deployed here before a person approved it in a pipeline. `false` is for one "
+        "that inherits from an environment with a gate.",
+        "approval",
+        absent="no gate",
     ),
 )

@@ -53,10 +53,12 @@ class Layer:
 def merged(document: Values, layer: Values) -> Values:
     """``document`` with what ``layer`` says over it.
 
-    ``layer`` may hold the tables of :data:`OVERRIDABLE`, ``domains`` and ``replicas``; all else is passed
-    over. Of ``domains`` and ``routes``, the later ones hold.
+    ``layer`` may hold the tables of :data:`OVERRIDABLE`, ``domains``, ``replicas`` and ``gate``; all else is
+    passed over. Of ``domains`` and ``routes``, the later ones hold.
     """
     result = dict(document)
+    if "gate" in layer:
+        result["gate"] = layer["gate"]
     for name in OVERRIDABLE:
         if name in layer:
             result[name] = _RULES.get(name, _merge)(result.get(name), layer[name])

@@ -7,9 +7,12 @@ from dataclasses import replace
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.spec.document import read_document
 from homeport.spec.environments import Merged, merge_all
-from homeport.spec.model import PRODUCTION, Build, Maintenance, Process, ReadOnly, Rollout, Route, Spec
+from homeport.spec.model import PRODUCTION, Build, Maintenance, Process, ReadOnly, Route, Spec
 from homeport.spec.problems import Problems
+from homeport.spec.read_pipeline import Around, read_pipeline
+from homeport.spec.read_previews import TEMPLATE, read_previews
 from homeport.spec.read_processes import check_routed, read_processes, read_routes, rehosted
+from homeport.spec.read_rollout import read_rollout
 from homeport.spec.read_settings import read_crons, read_hooks, read_storage, read_variables
 from homeport.spec.reading import Reading, Values
 
@@ -24,15 +27,26 @@ def parse(text: str, *, path: str = "homeport.toml") -> Spec:
     reading = Reading(problems, lines)
     reading.refuse_unknown("", (), document)
     app = _Whole(reading, document)
-    specs = {}
+    wholes = {}
     for environment in merge_all(reading, problems, document):
-        own = _Whole(reading.within(environment.problems), environment.document, app, environment)
-        specs[environment.name] = own.spec
+        within = reading.within(environment.problems)
+        wholes[environment.name] = _Whole(within, environment.document, app, environment)
+    named = document.get("environments")
+    names = tuple(named) if isinstance(named, dict) else ()
+    routes = {name: wholes[name].routes if name in wholes else None for name in names}
+    if app.default_environment is not None:
+        routes.setdefault(app.default_environment, app.routes)
+    pipeline = read_pipeline(reading, document, Around(app.default_environment, names, routes))
+    previews = read_previews(reading, document, routes.get(TEMPLATE, app.routes))
     if len(problems) > 0 or app.spec is None:
         raise problems.error(lines)
-    names = reading.table(document, ("environments",))
-    environments = tuple((EnvironmentName(name), spec) for name in names if (spec := specs[name]))
-    return replace(app.spec, environments=environments)
+    specs = {name: whole.spec for name, whole in wholes.items()}
+    environments = tuple(
+        (EnvironmentName(name), replace(spec, pipeline=pipeline, previews=previews))
+        for name in names
+        if (spec := specs[name])
+    )
+    return replace(app.spec, pipeline=pipeline, previews=previews, environments=environments)
 
 
 class _Whole:
@@ -51,6 +65,8 @@ class _Whole:
         self._environment = environment
         self.routes: tuple[Route, ...] | None = None
         """None while they are in doubt."""
+        self.default_environment: EnvironmentName | None = None
+        """The one that ``[app]`` names; None while that is in doubt."""
         self.spec = self._read()
         """None when there was any problem."""
 
@@ -59,7 +75,9 @@ class _Whole:
         app = self._keys("app")
         if "name" not in app and not reading.problems.under(("app",)):
             reading.problems.add(("app", "name"), 'is missing: add [app] with name = "…"')
-        build, rollout = self._keys("build"), self._keys("rollout")
+        if not reading.problems.under(("app", "environment")):
+            self.default_environment = EnvironmentName(app.get("environment", PRODUCTION))
+        build, rollout = self._keys("build"), read_rollout(reading, document)
         processes = read_processes(reading, document)
         self.routes = self._routes(processes)
         if self.routes is not None:
@@ -75,13 +93,14 @@ class _Whole:
             build=Build(**build),
             processes=processes,
             routes=self.routes or (),
-            rollout=Rollout(**rollout),
+            rollout=rollout,
             variables=variables,
             cron=crons,
             hooks=hooks,
             storage=storage,
             maintenance=Maintenance(**maintenance),
             read_only=ReadOnly(**read_only),
+            gate=document.get("gate") or "" if self._environment else "",
             default_environment=EnvironmentName(app.get("environment", PRODUCTION)),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.spec.layers import Layer
-from homeport.spec.locate import Path, line_of
+from homeport.spec.locate import Element, Path, line_of
 from homeport.spec.values import quoted
 
 INVALID = declare("spec.invalid", Kind.INVALID, "A homeport.toml is not valid; the details name each error.")
@@ -21,8 +21,17 @@ _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def path_text(path: Path) -> str:
-    """A path as TOML would write it: ``routes."shop.example.com"``; long keys are clipped."""
-    return ".".join(part if _BARE.fullmatch(part) else _clipped(part) for part in path)
+    """A path as TOML would write it: ``routes."shop.example.com"``; long keys are clipped.
+
+    An element of an array is in brackets, from 1: ``pipeline.stage[2].kind``.
+    """
+    text = ""
+    for part in path:
+        if isinstance(part, Element):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE.fullmatch(part) else _clipped(part))
+    return text
 
 
 def _stem(reason: str) -> str:

@@ -6,15 +6,18 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from homeport.kernel.text import did_you_mean, nearest
+from homeport.spec.containers import Container
 from homeport.spec.keys import ELSEWHERE, KEYS, LATER, OLDER, keys_of, tables_in
-from homeport.spec.locate import Path, line_of
+from homeport.spec.locate import Element, Path, line_of
 from homeport.spec.problems import path_text
-from homeport.spec.values import shown
+from homeport.spec.values import Type, shown
 
 _LONGEST_GUESSED = 60
 _MOST_GUESSED = 50
 """Longer words, and more known ones, are not compared: that takes the product of all their lengths."""
 _MOST_ELSEWHERE = 3
+_WRONG = object()
+"""In place of a value that is left out."""
 
 Values = Mapping[str, Any]
 T = TypeVar("T")
@@ -84,7 +87,7 @@ class Reading:
         value = around.get(path[-1], {})
         if isinstance(value, dict):
             return value
-        hint = f": write [{path_text(path)}], not [[…]]" if isinstance(value, list) else ""
+        hint = f": write [{_heading(path)}], not [[…]]" if isinstance(value, list) else ""
         self.problems.add(path, f"must be a table, got {shown(value)}{hint}")
         return {}
 
@@ -108,11 +111,45 @@ class Reading:
         values: dict[str, Any] = {}
         for name, key in keys_of(table).items():
             if name in data:
-                try:
-                    values[name] = key.type.read(data[name])
-                except ValueError as error:
-                    self.problems.add((*path, name), str(error))
+                value = self.value(key.type, (*path, name), data[name])
+                if value is not _WRONG:
+                    values[name] = value
         return values
+
+    def value(self, kind: Type, path: Path, value: object) -> Any:
+        """The value at ``path`` as its model holds it; :data:`_WRONG`, and a problem, when it is wrong."""
+        try:
+            if not isinstance(kind, Container):
+                return kind.read(value)
+            items = [(key, self.value(of, (*path, key), item)) for key, of, item in kind.items(value)]
+            return kind.made(items) if all(item is not _WRONG for _, item in items) else _WRONG
+        except ValueError as error:
+            self.problems.add(path, str(error))
+            return _WRONG
+
+    def elements(self, around: Values, path: Path, what: str, most: int) -> list[tuple[Path, Values]]:
+        """The tables in the array at ``path``, whose last key is looked up in ``around``, each with its path.
+
+        None of them, and a problem, when there are more than ``most``; ``what`` is what they are called then.
+        """
+        value = around.get(path[-1], [])
+        if not isinstance(value, list):
+            self.problems.add(
+                path,
+                f"must be an array of tables, got {shown(value)}: write [[{_heading(path)}]], with two brackets",
+            )
+            return []
+        if len(value) > most:
+            self.problems.add(path, f"are {len(value):,} {what}; at most {most} are possible")
+            return []
+        found: list[tuple[Path, Values]] = []
+        for n, element in enumerate(value, 1):
+            here = (*path, Element(n))
+            if isinstance(element, dict):
+                found.append((here, element))
+            else:
+                self.problems.add(here, f"must be a table, got {shown(element)}")
+        return found
 
     def required(self, names: tuple[str, ...], path: Path, data: Values) -> bool:
         """Whether ``data`` has all of the keys; of each one that it lacks there is a problem then."""
@@ -147,6 +184,11 @@ class Reading:
         if key not in self._guesses:
             self._guesses[key] = _guess(word, known, table)
         return self._guesses[key]
+
+
+def _heading(path: Path) -> str:
+    """What stands between the brackets before the table at ``path``."""
+    return path_text(tuple(part for part in path if not isinstance(part, Element)))
 
 
 def _guess(word: str, known: tuple[str, ...], table: str | None) -> str:

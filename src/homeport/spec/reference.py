@@ -82,10 +82,31 @@ default = "live"
 from = "command:vault kv get -field=token secret/shop"
 
 [rollout]
-strategy = "rolling"
+strategy = "canary"
 drain = "1m"
 keep_warm = "30m"
 batch = 1
+steps = ["1%", "10%", "50%", "100%"]
+bake = "1m"
+max_error_rate = "0.5%"
+max_latency_increase = "25%"
+on_inconclusive = "ask"
+watch_for = "10m"
+sticky = true
+pin = false
+
+[rollout.signals.checkout]
+url = "https://metrics.example.com/rate?release={release}"
+json = "data.rate"
+most = 2.0
+compare = true
+interval = "10s"
+timeout = "2s"
+
+[rollout.signals.queue]
+command = "bin/queue-length"
+least = 0
+most = 1000
 
 [cron.nightly-report]
 schedule = "0 3 * * *"
@@ -134,16 +155,88 @@ MAIL_MODE = "test"
 [environments.staging.cron.nightly-report]
 enabled = false
 
+[environments.staging.rollout]
+strategy = "blue-green"
+
 [environments.preview]
 inherits = "staging"
-domains = ["preview.example.com"]
 replicas = { web = 1 }
 
 [environments.production]
 replicas = { web = 4 }
+gate = "approval"
 
-[environments.production.rollout]
-strategy = "blue-green"
+[pipeline]
+branch = "release"
+on_newer = "supersede"
+
+[[pipeline.stage]]
+kind = "check"
+
+[pipeline.stage.commands]
+lint = "ruff check ."
+
+[pipeline.stage.commands.tests]
+command = "pytest -q"
+timeout = "5m"
+
+[[pipeline.stage]]
+kind = "build"
+
+[pipeline.stage.budgets]
+"dist/**/*.js" = "300KB"
+
+[pipeline.stage.budgets."static/app.css"]
+most = "50KB"
+gzip = true
+
+[[pipeline.stage]]
+kind = "deploy"
+environment = "staging"
+
+[[pipeline.stage]]
+kind = "smoke"
+name = "smoke tests"
+retries = 2
+command = "bin/smoke"
+timeout = "2m"
+
+[[pipeline.stage.requests]]
+path = "/health"
+
+[[pipeline.stage.requests]]
+path = "/orders?limit=1"
+method = "POST"
+host = "staging.example.com"
+headers = { "Content-Type" = "application/json" }
+body = "{}"
+status = [200, 201]
+contains = "order"
+expect_headers = { "Content-Type" = "json" }
+json = { "order.id" = 1 }
+within = "2s"
+
+[[pipeline.stage]]
+kind = "approve"
+people = ["anna", "ben"]
+own = false
+timeout = "24h"
+items = ["support was told"]
+
+[[pipeline.stage]]
+kind = "deploy"
+environment = "production"
+
+[[pipeline.stage]]
+kind = "verify"
+watch_for = "1m"
+requests = [{ path = "/health" }]
+
+[previews]
+domain = "preview.example.com"
+ttl = "3d"
+sleep_after = "30m"
+most = 50
 """
 """A file that uses every key."""
 
@@ -185,9 +278,9 @@ def render() -> str:
 
 
 def _section(table: Table) -> str:
-    lines = [f"## [{table.path}]", "", table.meaning, ""]
+    lines = [f"## {table.heading}", "", table.meaning, ""]
     if table.example:
-        lines += ["```toml", f"[{table.path}]", table.example, "```", ""]
+        lines += ["```toml", table.heading, table.example, "```", ""]
     keys = [key for key in KEYS if key.table == table.path]
     if keys:
         lines += ["| key | type | default | meaning | example |", "|---|---|---|---|---|"]
@@ -212,9 +305,13 @@ def toml(value: Example) -> str:
         case int() | float():
             return str(value)
         case Mapping():
-            return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
+            return "{ " + ", ".join(f"{_key(key)} = {toml(item)}" for key, item in value.items()) + " }"
         case _:
-            return f"[{', '.join(map(quoted, value))}]"
+            return f"[{', '.join(map(toml, value))}]"
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() else quoted(name)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,41 @@ class Hosts:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """One host, in the form that routes hold."""
+
+    words: str = "host"
+    longest: int = _LONGEST_HOST
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f'must be a host, such as "shop.example.com", got {shown(value)}')
+        host, _ = read_route(value)
+        if "/" in value or host == ANY_HOST:
+            raise ValueError(
+                f'must be one host without a path, such as "shop.example.com", got {shown(value)}'
+            )
+        if len(host) > self.longest:
+            raise ValueError(f"must be a host of at most {self.longest} characters, got {len(host)}")
+        return host
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A host below which there can be others, so no address."""
+
+    words: str = "domain"
+    longest: int = 170
+    """What is put before it, a preview's name and an app's, leaves so much of a host."""
+
+    def read(self, value: object) -> str:
+        host = Host(longest=self.longest).read(value)
+        if host.rpartition(".")[2].isdigit():
+            raise ValueError(f'must be a domain, such as "preview.example.com", got {shown(value)}')
+        return host
+
+
+@dataclass(frozen=True, slots=True)
 class Prefixes:
     """An array of URL path prefixes, each once, in the form that routes hold."""
 

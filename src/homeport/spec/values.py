@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from homeport.kernel.ids import NAME
@@ -292,11 +292,72 @@ class Size:
         return size
 
 
+_PERCENT = re.compile(r"(?P<number>[0-9]{1,6}(\.[0-9]{1,6})?) ?%")
+
+
+@dataclass(frozen=True, slots=True)
+class Percent:
+    """A share, held as a number of which 1 is 100 %."""
+
+    low: str
+    high: str
+
+    @property
+    def words(self) -> str:
+        return f"percentage, {self.low} to {self.high}"
+
+    def read(self, value: object) -> float:
+        must = f'must be a percentage from {self.low} to {self.high}, such as "5%", got {shown(value)}'
+        if not isinstance(value, str):
+            raise ValueError(must + _meant(value))
+        share = _share(value)
+        if share is None:
+            raise ValueError(must + _hint(f"{value}%"))
+        if not (_share(self.low) or 0.0) <= share <= (_share(self.high) or 0.0):
+            raise ValueError(must)
+        return share
+
+
+def _meant(value: object) -> str:
+    """A hint for a bare number, 5 or 0.05 for "5%"."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
+        return ""
+    return _hint(f"{value * 100 if isinstance(value, float) and value <= 1 else value:g}%")
+
+
+def _hint(percentage: str) -> str:
+    return "" if _share(percentage) is None else f": write {quoted(percentage)}"
+
+
+def _share(text: str) -> float | None:
+    match = _PERCENT.fullmatch(text)
+    return float(Decimal(match["number"]) / 100) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class OrFalse:
+    """``inner``, or false for nothing of it; that is None in the model."""
+
+    inner: Type
+    meaning: str
+    """What false says, for messages."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.inner.words}, or false"
+
+    def read(self, value: object) -> object:
+        if value is False:
+            return None
+        try:
+            return self.inner.read(value)
+        except ValueError as error:
+            raise ValueError(f"{error} (false means: {self.meaning})") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     options: tuple[str, ...]
-    later: Mapping[str, str] = field(default_factory=dict)
-    """Options that a later version brings: what each is, for the message."""
 
     @property
     def words(self) -> str:
@@ -305,8 +366,6 @@ class Choice:
     def read(self, value: object) -> str:
         if isinstance(value, str) and value in self.options:
             return value
-        if isinstance(value, str) and value in self.later:
-            raise ValueError(f"must be {self.words}: {self.later[value]} not in this version of Homeport yet")
         hint = ""
         if isinstance(value, str) and len(value) <= 60 and nearest(value, self.options):
             hint = f"; {did_you_mean(value, self.options)}"

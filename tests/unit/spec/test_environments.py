@@ -362,7 +362,7 @@ inherits = "s"
 
 
 def test_errors_of_the_app_and_of_environments_are_told_at_once_in_the_order_of_the_file() -> None:
-    text = "[environments.s.rollout]\ndrain = 1\n[rollout]\nbatch = 0\n[environments.t]\ngate = 'approval'\n"
+    text = "[environments.s.rollout]\ndrain = 1\n[rollout]\nbatch = 0\n[environments.t]\ngate = 'aproval'\n"
     assert [problem.split(": ")[1] for problem in problems(text)] == [
         "at 'environments.s.rollout.drain'",
         "at 'rollout.batch'",

@@ -26,7 +26,14 @@ TABLES: dict[str, st.SearchStrategy[object]] = {
     "variables": st.dictionaries(NAMES, VARIABLE, max_size=3),
     "processes": st.dictionaries(NAMES, PROCESS, max_size=3),
     "routes": tables(["a.b", "c.d"]),
-    "rollout": tables(["drain", "batch"]),
+    "rollout": st.fixed_dictionaries(
+        {},
+        optional={
+            "drain": PLAIN,
+            "steps": st.lists(PLAIN, max_size=2),
+            "signals": st.dictionaries(NAMES, tables(["most", "url"]), max_size=2),
+        },
+    ),
     "cron": st.dictionaries(NAMES, tables(["schedule", "enabled", "timeout"]), max_size=3),
     "hooks": st.dictionaries(st.sampled_from(["before-build", "after-build"]), HOOK, max_size=2),
     "storage": st.dictionaries(NAMES, tables(["path"]), max_size=2),
@@ -37,7 +44,8 @@ APPS = st.fixed_dictionaries(
     {}, optional={**TABLES, "app": tables(["name"]), "env": st.dictionaries(NAMES, PLAIN, max_size=2)}
 )
 LAYERS = st.fixed_dictionaries(
-    {}, optional={**TABLES, "domains": st.lists(NAMES, max_size=2), "replicas": st.dictionaries(NAMES, PLAIN, max_size=2)}
+    {}, optional={**TABLES, "domains": st.lists(NAMES, max_size=2), "replicas": st.dictionaries(NAMES, PLAIN, max_size=2),
+         "gate": st.none() | st.just("approval")}
 )  # fmt: skip
 
 

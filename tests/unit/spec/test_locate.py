@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeport.spec.locate import line_of, locate
+from homeport.spec.locate import Element, line_of, locate
 
 TEXT = '''\
 # a comment with [a.table] and key = "value"
@@ -34,8 +34,20 @@ p = ""
 q = 1
 [[list]]
 r = 2
+[list.in]
+s = 3
+[[list.deep]]
+t = 4
+[[ list . deep ]]
+t = 5
 [last] # [more]
-s = "#"'''
+s = "#"
+inline = [
+  [1, [2, "]"], {}], # ,
+  { u = 1 }, -1.5,
+  { v = [1, { w = 2 }] },
+]
+'''
 
 
 @pytest.mark.parametrize(
@@ -57,10 +69,18 @@ s = "#"'''
         (("a", "b.c"), 20),
         (("a", "b.c", "d", "p"), 21),
         (("list",), 22),
-        (("list", "q"), 23),
-        (("list", "r"), 25),
-        (("last",), 26),
-        (("last", "s"), 27),
+        (("list", Element(1)), 22),
+        (("list", Element(1), "q"), 23),
+        (("list", Element(2)), 24),
+        (("list", Element(2), "r"), 25),
+        (("list", Element(2), "in", "s"), 27),
+        (("list", Element(2), "deep", Element(1), "t"), 29),
+        (("list", Element(2), "deep", Element(2), "t"), 31),
+        (("a", "d", Element(1), "e"), 13),
+        (("last",), 32),
+        (("last", "s"), 33),
+        (("last", "inline", Element(2), "u"), 36),
+        (("last", "inline", Element(4), "v", Element(2), "w"), 37),
     ],
 )
 def test_a_key_is_found_on_its_line(path: tuple[str, ...], line: int) -> None:
@@ -71,8 +91,35 @@ def test_nothing_else_is_taken_for_a_key() -> None:
     tomllib.loads(TEXT)
     assert {path[-1] for path in locate(TEXT)} == {
         *("top", "dotted", "quo.ted", "literal", "a", "text", "raw", "d", "g", "h", "i", "j", "k", "l m"),
-        *("n", "op", "b.c", "p", "list", "q", "r", "last", "s"),
+        *(
+            "n",
+            "op",
+            "b.c",
+            "p",
+            "list",
+            "q",
+            "r",
+            "last",
+            "s",
+            "e",
+            "in",
+            "deep",
+            "t",
+            "inline",
+            "u",
+            "v",
+            "w",
+        ),
+        *("1", "2", "3", "4"),
     }
+
+
+def test_elements_are_counted_past_arrays_that_lie_too_deep() -> None:
+    text = f"x = [{'[' * 9}1{']' * 9},\n{{ y = 1 }} ]\nz = 1"
+    tomllib.loads(text)
+    lines = locate(text)
+    assert lines["x", Element(2), "y"] == 2
+    assert lines["z",] == 3
 
 
 def test_a_path_that_is_not_written_down_is_on_the_line_of_the_table_around_it() -> None:
@@ -92,11 +139,17 @@ ARRAYS = st.lists(SCALARS, max_size=3).map(
 INLINE = st.dictionaries(KEYS, SCALARS.filter(lambda s: "\n" not in s), max_size=3).map(
     lambda pairs: "{ " + ", ".join(f"{k} = {v}" for k, v in pairs.items()) + " }"
 )
-PAIRS = st.dictionaries(KEYS, st.one_of(SCALARS, ARRAYS, INLINE), max_size=4)
+TABLES = st.lists(INLINE | SCALARS.filter(lambda s: "\n" not in s), max_size=3).map(
+    lambda items: f"[{', '.join(items)}]"
+)
+PAIRS = st.dictionaries(KEYS, st.one_of(SCALARS, ARRAYS, INLINE, TABLES), max_size=4)
 DOCUMENTS = st.tuples(PAIRS, st.dictionaries(st.tuples(KEYS, KEYS), PAIRS, max_size=3))
 
 
 def _paths(value: object, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    if isinstance(value, list):
+        tables = ((n, inner) for n, inner in enumerate(value, 1) if isinstance(inner, dict))
+        return {path} | {p for n, inner in tables for p in _paths(inner, (*path, Element(n)))}
     if not isinstance(value, dict):
         return {path}
     return {path} - {()} | {p for key, inner in value.items() for p in _paths(inner, (*path, key))}

@@ -132,6 +132,7 @@ engine = "postgresql"
 
 [rollout]
 strategy = "canary"
+steps = [5]
 """
     with pytest.raises(HomeportError) as caught:
         parse(text, path="shop/homeport.toml")
@@ -140,7 +141,7 @@ strategy = "canary"
     assert (
         "\n".join(caught.value.details)
         == """\
-shop/homeport.toml:1: at 'title': unknown key; known: app, build, cron, environments, hooks, maintenance, processes, read_only, rollout, routes, storage, variables
+shop/homeport.toml:1: at 'title': unknown key; known: app, build, cron, environments, hooks, maintenance, pipeline, previews, processes, read_only, rollout, routes, storage, variables
 shop/homeport.toml:4: at 'app.name': must be a name: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first, such as "shop", got "My Shop"
 shop/homeport.toml:7: at 'build.comand': unknown key; did you mean "command"?
 shop/homeport.toml:8: at 'build.timeout': must be a duration from 1s to 24h, such as "30s" or "10m", got 900
@@ -150,7 +151,7 @@ shop/homeport.toml:14: at 'processes.web.memory': must be a size from 8MB to 16T
 shop/homeport.toml:16: at 'database': databases are not in this version of Homeport yet; take it out
 shop/homeport.toml:20: at 'routes."https://shop.example.com"': must be a host without a scheme, such as "shop.example.com"
 shop/homeport.toml:21: at 'routes."example.com/shop"': no process "wen"; did you mean "web"?
-shop/homeport.toml:24: at 'rollout.strategy': must be "blue-green" or "rolling": canary rollouts are not in this version of Homeport yet"""
+shop/homeport.toml:25: at 'rollout.steps': must be a percentage from 0% to 100%, such as "5%", got 5: write "5%\""""
     )
 
 
@@ -274,7 +275,6 @@ def test_what_is_looked_for_in_the_wrong_place_is_sent_to_the_right_one(path: st
 @pytest.mark.parametrize(
     ("strategy", "end"),
     [
-        ("recreate", "recreate is not in this version of Homeport yet"),
         ("bluegreen", 'got "bluegreen"; did you mean "blue-green"?'),
         ("x", 'got "x"'),
     ],

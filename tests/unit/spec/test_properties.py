@@ -86,6 +86,10 @@ PIECES = st.sampled_from(
             "= {}",
             "= 1e999",
             "= nan",
+            "[[pipeline.stage]]\n",
+            "kind = 'deploy'\n",
+            "requests = [{}, 1, {}]\n",
+            '"5%"',
         ),
         *(
             '= "*"',
@@ -138,7 +142,10 @@ def test_any_value_for_any_key(line: str, value: str) -> None:
      "variables", "variables.STRIPE_KEY", "cron", "cron.nightly-report", "hooks", "hooks.before-traffic", "storage",
      "storage.uploads", "maintenance", "read_only", "environments", "environments.staging",
      "environments.staging.variables", "environments.staging.cron.nightly-report", "environments.preview",
-     "environments.production.rollout", "environments.production.hooks"]
+     "environments.production.rollout", "environments.production.hooks", "rollout.signals.checkout",
+     "environments.production.rollout.signals.checkout", "environments.production", "pipeline", "[pipeline.stage]",
+     "pipeline.stage.commands", "pipeline.stage.commands.tests", "pipeline.stage.budgets",
+     "[pipeline.stage.requests]", "previews"]
 ))  # fmt: skip
 def test_any_keys_in_any_table(pairs: list[tuple[str, str]], table: str) -> None:
     lines = "".join(f"{key} = {value}\n" for key, value in pairs)

@@ -24,14 +24,15 @@ def test_the_example_parses_and_uses_every_key() -> None:
         pattern = rf"^{key.name} = |[{{,] {key.name} = |^\[{re.escape(key.path)}\]$"
         assert re.search(pattern, EXAMPLE, re.MULTILINE), key.path
     for table in TABLES:
-        pattern = re.escape(table.path).replace("NAME", "[A-Za-z_-]+")
-        assert re.search(rf"^\[{pattern}\]$", EXAMPLE, re.MULTILINE), table.path
+        pattern = re.escape(table.heading).replace("NAME", '([A-Za-z_-]+|"[^"]+")')
+        assert re.search(rf"^{pattern}$", EXAMPLE, re.MULTILINE), table.path
 
 
 def test_every_key_and_table_is_on_the_page() -> None:
     page = render()
     for key in KEYS:
-        section = page.split(f"\n## [{key.table}]\n")[1].split("\n## ")[0]
+        [heading] = {table.heading for table in TABLES if table.path == key.table}
+        section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         assert f"| `{key.name}` |" in section, key.path
     for path in LATER:
         assert f"`{path}`" in page

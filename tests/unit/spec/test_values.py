@@ -6,26 +6,38 @@ from dataclasses import MISSING, fields
 
 import pytest
 
+from homeport.spec.containers import Array
 from homeport.spec.key import Key
 from homeport.spec.keys import KEYS
+from homeport.spec.keys_pipeline import KINDS_OF
 from homeport.spec.model import (
     HOOKS,
+    STAGES,
     Build,
+    Check,
     Cron,
     Health,
     Heartbeat,
     Hook,
     Liveness,
     Maintenance,
+    Pipeline,
+    Previews,
     Process,
     ReadOnly,
     Rollout,
+    Signal,
+    SmokeRequest,
+    Stage,
     Storage,
 )
+from homeport.spec.routes import Domain
 from homeport.spec.values import (
     Directory,
     Duration,
     Number,
+    OrFalse,
+    Percent,
     ShellLine,
     Size,
     Type,
@@ -36,6 +48,7 @@ from homeport.spec.values import (
     quoted,
     shown,
 )
+from homeport.spec.values_pipeline import FilePattern
 
 BY_PATH = {key.path: key for key in KEYS}
 
@@ -56,6 +69,15 @@ BY_PATH = {key.path: key for key in KEYS}
         (Directory(), "..a/b..", "..a/b.."),
         (UrlPath(), "/a%20b?c=d&e", "/a%20b?c=d&e"),
         (User(), "www-data", "www-data"),
+        (Percent("0%", "100%"), "0%", 0.0),
+        (Percent("0%", "100%"), "100%", 1.0),
+        (Percent("0%", "100%"), "33.3%", 0.333),
+        (Percent("0%", "100%"), "0.000001 %", 1e-8),
+        (OrFalse(Percent("0%", "100%"), "never"), False, None),
+        (OrFalse(Percent("0%", "100%"), "never"), "7%", 0.07),
+        (Array(Whole(1, 9), "digits", "[1]"), [3, 1], (3, 1)),
+        (Domain(), "Preview.Example.com", "preview.example.com"),
+        (FilePattern(), "**/*.[jt]s", "**/*.[jt]s"),
         (VariableValue(), False, "false"),
         (VariableValue(), -3, "-3"),
         (VariableValue(), "ä\t", "ä\t"),
@@ -77,6 +99,30 @@ def test_a_value_that_is_accepted(type_: Type, value: object, read: object) -> N
         ),
         *((Size("1KB", "1MB"), v) for v in ("999B", "1.1MB", 1000, "1k", "", "9" * 400 + "TB", {})),
         *((ShellLine(), v) for v in ("", "  ", "a\nb", "a\rb", "a\0", "a\x1b", "x" * 10_001, ["a"], 1)),
+        *(
+            (Percent("1%", "50%"), v)
+            for v in (
+                "0.9%",
+                "51%",
+                "5",
+                "",
+                "%",
+                "-5%",
+                "5%%",
+                "５%",
+                "1e1%",
+                "+5%",
+                "5\n%",
+                ".5%",
+                5,
+                0.05,
+                True,
+            )
+        ),
+        *((OrFalse(Percent("1%", "50%"), "never"), v) for v in (True, None, 0, "false")),
+        *((Array(Whole(1, 9), "digits", "[1]"), v) for v in ([], [0], [1, 1], "1", 1, {}, [1] * 51)),
+        *((Domain(), v) for v in ("", "*", "a.b/c", "a:1", "1.2.3.4", "a." * 90 + "b", 1, [])),
+        *((FilePattern(), v) for v in ("", "/a", "~", "a/../b", "a//b", "a\\b", "a**", "a\n", 1, "x" * 501)),
         *((Directory(), v) for v in ("", "/etc", "~", "a/../b", "..", "a\\b", "a\0", "a\n", 1, "x" * 501)),
         *((UrlPath(), v) for v in ("", "x", "/a b", "/a\nb", "/a\x7f", "/ä", "/a#b", 1, "/" + "x" * 1000)),
         *((User(), v) for v in ("", "0", "a b", "a:b", "root;", "x" * 33, 0)),
@@ -107,6 +153,25 @@ def test_a_value_in_a_message(value: object, text: str) -> None:
     assert shown(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (5, ': write "5%"'),
+        ("5", ': write "5%"'),
+        (0.05, ': write "5%"'),
+        (1.0, ': write "100%"'),
+        (1, ': write "1%"'),
+        (1e-9, ""),
+        (101, ""),
+        ("5 percent", ""),
+    ],
+)
+def test_a_number_that_lacks_its_percent_sign(value: object, hint: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Percent("0%", "100%").read(value)
+    assert str(caught.value).partition("got ")[2] == f"{shown(value)}{hint}"
+
+
 @pytest.mark.parametrize("command", ["a\nb", "a\r\nb"])
 def test_several_lines_are_told_how_to_be_one(command: str) -> None:
     with pytest.raises(ValueError, match=r'join the steps with "&&"'):
@@ -127,7 +192,7 @@ def test_examples_and_defaults_of_the_table_are_values_of_their_type(key: Key) -
     assert (key.default is None) == bool(key.absent)
 
 
-INNER = ("name", "health", "liveness", "heartbeat")
+INNER = ("name", "health", "liveness", "heartbeat", "stages", "signals")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +204,10 @@ INNER = ("name", "health", "liveness", "heartbeat")
         ("processes.NAME.liveness", Liveness),
         ("processes.NAME.heartbeat", Heartbeat),
         ("rollout", Rollout),
+        ("rollout.signals.NAME", Signal),
+        ("pipeline", Pipeline),
+        ("pipeline.stage.commands.NAME", Check),
+        ("previews", Previews),
         ("cron.NAME", Cron),
         ("hooks.NAME", Hook),
         ("storage.NAME", Storage),
@@ -156,6 +225,27 @@ def test_the_table_names_every_field_of_the_model_with_its_default(table: str, m
             assert key.type.read(key.default) == field.default, key.path
         else:
             assert field.default in (None, "", (), MISSING), key.path
+
+
+def test_the_table_names_every_field_of_a_request_with_its_default() -> None:
+    keys = {key.name: key for key in KEYS if key.table == "pipeline.stage.requests"}
+    keys["expect_json"] = keys.pop("json")
+    assert keys.keys() == {field.name for field in fields(SmokeRequest)}
+    for field in fields(SmokeRequest):
+        default = keys[field.name].default
+        wanted = (None, "", (), MISSING) if default is None else (keys[field.name].type.read(default),)
+        assert field.default in wanted, field.name
+
+
+def test_the_table_names_every_field_of_a_stage_with_its_default() -> None:
+    keys = {key.name: key for key in KEYS if key.table == "pipeline.stage"}
+    inner = {"checks", "budgets", "requests"}
+    assert keys.keys() == {field.name for field in fields(Stage)} - inner
+    for field in fields(Stage):
+        if field.name not in inner and (default := keys[field.name].default) is not None:
+            assert keys[field.name].type.read(default) == field.default, field.name
+    assert KINDS_OF.keys() == keys.keys() - {"kind", "name"} | {"commands", "budgets", "requests"}
+    assert {kind for kinds in KINDS_OF.values() for kind in kinds} == set(STAGES)
 
 
 def test_the_table_names_every_hook() -> None:
