@@ -38,6 +38,15 @@ before-traffic = "sleep 0.1; test -n \\"$TOKEN\\""
 after-traffic = "sleep 0.1"
 """
 
+UNWATCHED = 'watch_for = "0s"'
+"""What is killed here on purpose must not make a release look bad."""
+CANARY = 'strategy = "canary"\nsteps = ["30%", "60%"]\nbake = "700ms"\non_inconclusive = "continue"\nwatch_for = "0s"'
+FAILING = """
+_answer = http.server.BaseHTTPRequestHandler.send_response
+def _bad(self, status, *rest): _answer(self, 500 if self.path != "/health" else status, *rest)
+http.server.BaseHTTPRequestHandler.send_response = _bad
+"""
+
 
 @dataclass
 class Round:
@@ -99,7 +108,7 @@ class Chaos:
     def close(self) -> None:
         self.homeport.close()
 
-    def _write(self, *, broken: bool = False) -> None:
+    def _write(self, *, broken: bool = False, rollout: str = UNWATCHED, extra: str = "") -> None:
         self.version += 1
         after = 'def health(h): h.answer(500, "no")' if broken else ""
         build = f'command = "sleep 0.{self.random.randint(1, 6)}"'
@@ -111,11 +120,16 @@ class Chaos:
             keep_warm="5s",
             process=WORKER,
             more=MORE,
+            rollout=rollout,
+            extra=extra,
         )
 
     def _arguments(self, action: str) -> list[str]:
         if action in ("deploy", "broken"):
             self._write(broken=action == "broken")
+            return ["deploy"]
+        if action in ("canary", "bad canary"):
+            self._write(rollout=CANARY, extra=FAILING if action == "bad canary" else "")
             return ["deploy"]
         if action == "configure":
             self.homeport.run("env", "set", f"ROUND={self.random.random()}", cwd=self.app.directory)
@@ -146,7 +160,7 @@ class Chaos:
                 command.communicate()
             getting.stop()
         found.requests, found.failed = getting.count, len(getting.failed)
-        if victim in ("serve", "logd") and getting.failed:
+        if victim in ("serve", "logd") and action != "bad canary" and getting.failed:
             found.problems.append(f"{len(getting.failed)} requests failed: {getting.failed[:3]}")
         return found
 
@@ -244,9 +258,10 @@ class Chaos:
         wanted = result["release"] if result["verdict"] == "promoted" else before
         if serving != wanted:
             found.problems.append(f"{serving} serves, {wanted} should")
-        if action == "broken" and result["verdict"] == "promoted":
+        bad = action in ("broken", "bad canary")
+        if bad and result["verdict"] == "promoted":
             found.problems.append("a broken release was promoted")
-        if found.victim == "serve" and action != "broken" and result["verdict"] != "promoted":
+        if found.victim == "serve" and not bad and result["verdict"] != "promoted":
             found.problems.append(
                 f"only the control plane was killed, yet it is {result['verdict']}: {out[-300:]}"
             )

@@ -16,6 +16,12 @@ def test_the_control_plane_killed_at_each_step(action):
     assert chaos.run(0, 11, print, plan)["problems"] == []
 
 
+@pytest.mark.parametrize("action", ["canary", "bad canary"])
+def test_the_control_plane_killed_at_each_step_of_a_canary(action):
+    plan = [(action, "serve", steps) for steps in range(1, 13, 2)]
+    assert chaos.run(0, 13, print, plan)["problems"] == []
+
+
 def test_every_part_killed_once():
     plan = [
         ("broken", "serve", 4),

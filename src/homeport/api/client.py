@@ -52,14 +52,24 @@ class Client:
     writes are sent again with their idempotency key, streams go on where they broke off.
     """
 
-    def __init__(self, data_dir: Path, *, patience: float = PATIENCE, timeout: float = CALL_TIMEOUT) -> None:
-        """``patience``: seconds to wait for a control plane that restarts; ``timeout``: for an answer."""
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        patience: float = PATIENCE,
+        timeout: float = CALL_TIMEOUT,
+        actor: str | None = None,
+    ) -> None:
+        """``patience``: seconds to wait for a control plane that restarts; ``timeout``: for an answer.
+
+        ``actor``: who asks; by default the user that this process runs as.
+        """
         self._data_dir = data_dir
         self._patience = patience
         self._timeout = timeout
         self._path = data_dir / SOCKET
         try:
-            self._actor = re.sub(r"[^A-Za-z0-9_.@-]", "_", getpass.getuser())[:64] or "unknown"
+            self._actor = re.sub(r"[^A-Za-z0-9_.@-]", "_", actor or getpass.getuser())[:64] or "unknown"
         except (KeyError, OSError):
             self._actor = "unknown"
 

@@ -89,6 +89,7 @@ def _rollouts(s: Services) -> APIRouter:
                 EnvironmentName(wanted.source),
                 EnvironmentName(environment),
                 replace_running=wanted.replace,
+                past_gate=wanted.past_gate,
                 actor=actor,
                 id=id,
             ),

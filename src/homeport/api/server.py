@@ -10,7 +10,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 
-from homeport.api import environments, problems, services, streams, wire
+from homeport.api import (
+    dora,
+    environments,
+    pipelines,
+    previews,
+    problems,
+    rollouts,
+    services,
+    sources,
+    streams,
+    wire,
+)
 from homeport.api.parameters import (
     BROKEN,
     ENVIRONMENT,
@@ -45,7 +56,17 @@ def make(s: Services) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app, lambda text: s.parts.masker().mask_text(text))
-    for router in (_reading(s), _changing(s), environments.router(s), _streaming(s)):
+    for router in (
+        _reading(s),
+        _changing(s),
+        environments.router(s),
+        rollouts.router(s),
+        previews.router(s),
+        dora.router(s),
+        pipelines.router(s),
+        sources.router(s),
+        _streaming(s),
+    ):
         app.include_router(router, prefix="/v1")
     return app
 
@@ -197,6 +218,7 @@ def _changing(s: Services) -> APIRouter:
                     wanted.commit, wanted.subject, wanted.dirty, wanted.author, wanted.committed_at
                 ),
                 replace_running=wanted.replace,
+                past_gate=wanted.past_gate,
                 actor=actor,
                 id=id,
             ),
@@ -301,7 +323,10 @@ def _changing(s: Services) -> APIRouter:
         confirm: Annotated[str, Query(max_length=100, description="the app's name, once more")],
         actor: Actor = "api",
     ) -> wire.Destroyed:
+        if confirm == app:
+            s.pipelines.forget_app(AppName(app), actor=actor)
         instances, releases = rollouts.destroy(AppName(app), confirm=confirm, actor=actor)
+        s.sources.forget_app(AppName(app))
         return wire.Destroyed(app=app, instances=instances, releases=releases)
 
     return router

@@ -9,12 +9,19 @@ from homeport.api import wire
 from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
-from homeport.rollout import status
+from homeport.rollout import status, trials
 from homeport.rollout.model import Change, ChangeKind, Environment, Release, ReleaseState
 from homeport.rollout.oneoff import OneOffs
 from homeport.rollout.parts import Parts
+from homeport.rollout.pipeline.service import Pipelines
+from homeport.rollout.previews.service import Previews
+from homeport.rollout.previews.sleep import Sleep
+from homeport.rollout.removal import Removal
 from homeport.rollout.rollouts import Rollouts
 from homeport.rollout.settings import Settings
+from homeport.rollout.sources.service import Sources
+from homeport.rollout.steering import Steering
+from homeport.rollout.trials import Trial
 from homeport.runtime.jobs.service import Jobs
 from homeport.system.process import resident_bytes
 
@@ -33,9 +40,15 @@ class Finding:
 class Services:
     parts: Parts
     rollouts: Rollouts
+    steering: Steering
     settings: Settings
     oneoffs: OneOffs
     jobs: Jobs
+    pipelines: Pipelines
+    previews: Previews
+    sleep: Sleep
+    removal: Removal
+    sources: Sources
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]
@@ -57,6 +70,31 @@ class Services:
             actor=change.actor,
             started_at=change.started_at,
             finished_at=change.finished_at,
+            trial=self.trial(found) if (found := trials.find(self.parts.state, change.id)) else None,
+        )
+
+    def trial(self, trial: Trial) -> wire.TrialOut:
+        shares = self.parts.state.change(trial.change).goal.steps
+        canary = trial.phase == trials.CANARY
+        share = shares[min(trial.step, len(shares) - 1)] if canary and shares else 1.0
+        return wire.TrialOut.model_validate(
+            {
+                "change": trial.change,
+                "release": trial.release,
+                "before": trial.before,
+                "phase": trial.phase,
+                "step": trial.step,
+                "shares": [*shares, 1.0],
+                "share": share if trial.state in (trials.RUNNING, "promoted", "inconclusive") else 0.0,
+                "since": trial.since,
+                "until": trial.until,
+                "paused_by": trial.paused_by,
+                "asks": canary and trial.standing.asked == trial.step and trial.paused_by is not None,
+                "outcome": trial.standing.outcome,
+                "reasons": list(trial.standing.reasons),
+                "figures": trial.standing.figures,
+                "state": trial.state,
+            }
         )
 
     def release(self, release: Release) -> wire.ReleaseOut:

@@ -8,8 +8,10 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
+from homeport.api import wire
 from homeport.api.services import Services, record
 from homeport.kernel.ids import AppName, ChangeId, InstanceName, ReleaseId
+from homeport.rollout import trials
 
 LOOK_EVERY = 0.025
 """Seconds between two looks at whether the journal grew."""
@@ -68,6 +70,7 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
     yield ": here\n\n"
     seen = -1
     quiet = 0.0
+    told: wire.TrialOut | None = None
     while True:
         current = store.version
         # Records before output: a build that is told to be finished has its whole log on disk.
@@ -88,6 +91,10 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
             yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
         if changed:
             quiet = 0.0
+            trial = await asyncio.to_thread(_trial, services, id)
+            if trial is not None and trial != told:
+                told = trial
+                yield message("trial", trial.model_dump(mode="json"), f"{after}.{offset}")
             found = await asyncio.to_thread(parts.state.change, id)
             if found.done:
                 yield message("done", services.change(found).model_dump(mode="json"), f"{after}.{offset}")
@@ -97,6 +104,11 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
         if quiet > SAY_SOMETHING:
             quiet = 0.0
             yield ": still here\n\n"
+
+
+def _trial(services: Services, id: ChangeId) -> wire.TrialOut | None:
+    found = trials.find(services.parts.state, id)
+    return services.trial(found) if found is not None else None
 
 
 def _build_log(services: Services, app: AppName, release: ReleaseId, id: ChangeId) -> Path | None:

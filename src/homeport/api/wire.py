@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, String
 Name = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z])$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=r"^r[1-9][0-9]{0,8}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Reason = Annotated[str, StringConstraints(max_length=500)]
 Text = Annotated[str, StringConstraints(max_length=65536)]
 
 
@@ -55,6 +56,7 @@ class DeployRequest(Asked):
     )
     committed_at: Moment | None = None
     replace: bool = Field(False, description="take over from a change that runs")
+    past_gate: Reason = Field("", description="why this passes the environment's gate; recorded")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -86,6 +88,7 @@ class ConfigureRequest(Asked):
 class PromoteRequest(Asked):
     source: Name = Field(description="the environment whose release is shipped", examples=["staging"])
     replace: bool = Field(False, description="take over from a change that runs")
+    past_gate: Reason = Field("", description="why this passes the environment's gate; recorded")
 
 
 class SecretRequest(Asked):
@@ -147,6 +150,43 @@ class FailureOut(Wire):
     lines: list[str]
 
 
+class TrialFigures(Wire):
+    """Seconds; rates from 0 to 1."""
+
+    canary_requests: int = 0
+    canary_errors: int = 0
+    canary_p50: float | None = None
+    canary_p95: float | None = None
+    stable_requests: int = 0
+    stable_errors: int = 0
+    stable_p50: float | None = None
+    stable_p95: float | None = None
+    errors_worse: float = Field(0.0, description="how near the evidence is to a roll-back: 0 none, 1 there")
+    latency_worse: float = 0.0
+    requests_needed: int = Field(0, description="of the new release, before it can be promoted; a guess")
+    latencies_needed: int = 0
+
+
+class TrialOut(Wire):
+    """A new release on trial: beside the one before it (canary), then with all of the requests (watch)."""
+
+    change: str
+    release: str
+    before: str | None
+    phase: Literal["canary", "watch"]
+    step: int = Field(description="steps passed")
+    shares: list[float] = Field(description="of each step")
+    share: float = Field(description="the new release's part of the requests now, as planned")
+    since: datetime
+    until: datetime | None = Field(description="the end of a watch")
+    paused_by: str | None
+    asks: bool = Field(description="it waits for a person, for want of traffic to judge by")
+    outcome: Literal["forming", "promoted", "rolled back", "inconclusive"]
+    reasons: list[str] = Field(description="why; while it forms, what a promotion still lacks")
+    figures: TrialFigures
+    state: Literal["running", "promoted", "rolled back", "inconclusive", "ended"]
+
+
 class ChangeResult(Wire):
     verdict: Literal["promoted", "built", "rolled back"]
     release: str
@@ -166,6 +206,7 @@ class ChangeOut(Wire):
     actor: str
     started_at: datetime
     finished_at: datetime | None
+    trial: TrialOut | None = Field(None, description="of a new release: how it compares")
 
 
 class ReleaseOut(Wire):
@@ -212,7 +253,7 @@ class ProcessOut(Wire):
 class EnvironmentOut(Wire):
     app: str
     name: str
-    health: Literal["up", "degraded", "down", "empty"]
+    health: Literal["up", "degraded", "down", "empty", "asleep"]
     serving: str | None = Field(description="the release last promoted")
     releases: list[str] = Field(description="releases that get traffic now, as the edge reports it")
     commit: str | None
@@ -370,3 +411,207 @@ class RunOut(Wire):
 
 class RunStarted(Wire):
     id: str
+
+
+# Sources
+
+
+class SourceRequest(Asked):
+    url: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Field(
+        description="where to fetch from: https, ssh, or an absolute path",
+        examples=["https://github.com/you/shop.git"],
+    )
+    branch: Annotated[str, StringConstraints(max_length=200)] = "main"
+    directory: Annotated[str, StringConstraints(max_length=300)] = Field(
+        "", description="of the app within the repository"
+    )
+    poll: Annotated[float, Field(ge=5, le=86400)] | None = Field(
+        None, description="seconds between two looks at the branch; null: none"
+    )
+    token_from: Annotated[str, StringConstraints(max_length=1000)] | None = Field(
+        None,
+        description='where to read what the repository asks for, TOKEN or USER:TOKEN: "file:/PATH" or '
+        '"command:LINE"; null keeps what there is, "" forgets it',
+    )
+
+
+class SourceOut(Wire):
+    app: str
+    url: str | None
+    branch: str
+    directory: str
+    poll: float | None
+    webhook: str | None = Field(description="the path that webhooks are sent to, on any of the app's hosts")
+    credential: bool
+    seen: str | None = Field(description="the commit that a run was last started for")
+    looked_at: datetime | None
+    problem: str | None
+    waiting: int = Field(description="what webhooks asked for and was not done yet")
+
+
+class WebhookOut(Wire):
+    path: str
+    secret: str = Field(description="told this once")
+
+
+class RepositoryRequest(Asked):
+    directory: Annotated[str, StringConstraints(max_length=300)] | None = Field(
+        None, description="of the app within the repository, from now on"
+    )
+
+
+class RepositoryOut(Wire):
+    path: str
+    is_new: bool
+
+
+# Previews
+
+
+class PreviewRequest(Asked):
+    archive: Digest
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] = Field(examples=["1f2e3d4c5b6a"])
+    subject: Annotated[str, StringConstraints(max_length=500)] = ""
+    dirty: bool = False
+    author: Annotated[str, StringConstraints(max_length=300)] = ""
+    committed_at: Moment | None = None
+    branch: Annotated[str, StringConstraints(min_length=1, max_length=244)] = Field(examples=["feature/hats"])
+    name: Annotated[str, StringConstraints(max_length=100)] | None = Field(
+        None, description="without it: made of the branch's"
+    )
+    ttl: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="seconds; without it: as the app says"
+    )
+
+
+class PreviewTtl(Asked):
+    ttl: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        description="seconds that it lives from now on", examples=[259200.0]
+    )
+
+
+class PreviewOut(Wire):
+    app: str
+    name: str
+    environment: str
+    branch: str
+    commit: str
+    state: Literal["starting", "serving", "asleep", "waking", "failed", "removing"]
+    problem: str | None = Field(description="why it failed, where that is known")
+    urls: list[str]
+    actor: str
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime = Field(description="when it was deployed, or had a request, last; about")
+    memory: int = Field(description="resident bytes of its instances' main processes")
+    release: str | None = Field(description="the release that serves")
+    change: ChangeOut | None = Field(description="the change that runs, or else the last one")
+
+
+class RemovedOut(Wire):
+    app: str
+    environment: str
+    instances: int
+    storage: str = Field(description="the directory of its storage; empty where it had none")
+    storage_kept: bool
+
+
+# Pipelines
+
+StageStateName = Literal["coming", "running", "waiting", "passed", "failed", "cancelled"]
+RunStateName = Literal["queued", "running", "waiting", "passed", "failed", "cancelled", "superseded"]
+
+
+class RunRequest(Asked):
+    archive: Digest
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] = Field(examples=["1f2e3d4c5b6a"])
+    subject: Annotated[str, StringConstraints(max_length=500)] = ""
+    author: Annotated[str, StringConstraints(max_length=300)] = Field(
+        "", examples=["Anna <anna@example.com>"]
+    )
+    committed_at: Moment | None = None
+    branch: Annotated[str, StringConstraints(max_length=255)] = Field("", examples=["main"])
+    cause: Literal["push", "webhook", "poll", "cli"] = "cli"
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"archive": "0" * 64, "commit": "1f2e3d4c5b6a", "subject": "Sell hats too"}]
+        },
+    )
+
+
+class ApprovalRequest(Asked):
+    approved: bool
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Field(
+        examples=["Looked at it on staging"]
+    )
+    ticked: list[Annotated[str, StringConstraints(max_length=300)]] = Field(
+        [], description="items of the gate's checklist: each has to be there to approve", max_length=100
+    )
+
+
+class RetryRequest(Asked):
+    pass
+
+
+class StageOut(Wire):
+    """A stage of a run: its newest attempt, or what is to come."""
+
+    position: int
+    attempt: int | None
+    kind: str
+    name: str
+    environment: str | None
+    state: StageStateName
+    reason: str
+    change: str | None = Field(description="the change that it made")
+    found: dict[str, Any] = Field(description="what it found; of a gate: what is to be approved")
+    started_at: datetime | None
+    finished_at: datetime | None
+    people: list[str] = Field([], description="of a gate: who may approve; [] is anybody")
+    own: bool = Field(True, description="of a gate: whether author and starter may approve")
+    items: list[str] = Field([], description="of a gate: what has to be ticked")
+    timeout: float | None = Field(None, description="of a gate: seconds that it waits")
+
+
+class ApprovalOut(Wire):
+    position: int
+    attempt: int
+    person: str
+    approved: bool
+    reason: str
+    ticked: list[str]
+    what: dict[str, Any]
+    at: datetime
+
+
+class ChecklistItem(Wire):
+    name: str
+    state: Literal["ok", "failed", "missing", "not there", "waiting"]
+    detail: str
+    moment: Literal["before", "after"]
+
+
+class PipelineRunOut(Wire):
+    id: str = Field(examples=["p-1f2e3d4c5b"])
+    app: str
+    number: int
+    commit: str
+    subject: str
+    author: str
+    committed_at: datetime | None
+    branch: str
+    cause: str
+    actor: str
+    state: RunStateName
+    attempt: int
+    reason: str = Field(description="why it ended as it did")
+    cancelled_by: str
+    behind: int | None = Field(description="the number of the run that it waits for in the queue")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    stages: list[StageOut]
+    approvals: list[ApprovalOut]
+    checklist: list[ChecklistItem] = Field(description="[] in a list of runs")

@@ -8,7 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from homeport.api.client import Client
-from homeport.cli import begin, cancel, compare, cron, look, modes, screen, secrets, settings, ship
+from homeport.cli import (
+    begin,
+    cancel,
+    ci,
+    compare,
+    cron,
+    dora,
+    git,
+    look,
+    modes,
+    pipeline,
+    preview,
+    receive,
+    rollout,
+    screen,
+    secrets,
+    settings,
+    ship,
+)
 from homeport.cli import run as oneoff
 from homeport.cli.context import Session, pass_session
 from homeport.kernel.errors import HomeportError, Kind, declare
@@ -91,6 +109,19 @@ def _secrets(client: Client, session: Session) -> list[str]:
 
 def _jobs(client: Client, session: Session) -> list[str]:
     return [c["name"] for c in client.get(session.path("/cron"))]
+
+
+def _previews(client: Client, session: Session) -> list[str]:
+    return [p["name"] for p in client.get(f"/v1/apps/{session.app}/previews")]
+
+
+def _runs(client: Client, session: Session) -> list[str]:
+    return [str(r["number"]) for r in client.get(f"/v1/apps/{session.app}/runs")]
+
+
+def _waiting(client: Client, session: Session) -> list[str]:
+    found = client.get(f"/v1/apps/{session.app}/runs")
+    return [str(r["number"]) for r in found if r["state"] == "waiting"]
 
 
 def _running(client: Client, session: Session) -> list[str]:
@@ -213,12 +244,16 @@ for command in (
     ship.deploy,
     ship.rollback,
     cancel.cancel,
+    pipeline.pipeline,
+    pipeline.approve,
+    pipeline.reject,
     look.releases,
     look.status,
     look.ps,
     look.logs,
     ship.scale,
     ship.promote,
+    rollout.rollout,
     settings.env,
     settings.config,
     secrets.secrets,
@@ -226,10 +261,18 @@ for command in (
     modes.maintenance,
     modes.read_only,
     cron.cron,
+    git.remote,
+    git.source,
+    git.git_key,
+    git.git_shell,
+    receive.git_receive,
+    ci.ci,
+    preview.preview,
     oneoff.run,
     oneoff.exec_,
     ship.restart,
     look.events,
+    dora.dora,
     look.apps,
     ship.destroy,
     look.doctor,
@@ -259,6 +302,15 @@ COMPLETED: dict[tuple[str, str], Completed] = {
     ("config diff", "process"): _processes,
     ("diff", "before"): _releases,
     ("diff", "after"): _releases,
+    ("preview show", "name"): _previews,
+    ("preview extend", "name"): _previews,
+    ("preview remove", "name"): _previews,
+    ("pipeline show", "which"): _runs,
+    ("pipeline logs", "which"): _runs,
+    ("pipeline cancel", "which"): _runs,
+    ("pipeline retry", "which"): _runs,
+    ("approve", "which"): _waiting,
+    ("reject", "which"): _waiting,
     ("cron run", "job"): _jobs,
     ("cron history", "job"): _jobs,
     ("cron pause", "job"): _jobs,

@@ -57,6 +57,10 @@ class Session:
             self._client = Client(self.data_dir)
         return self._client
 
+    def acts_as(self, actor: str) -> None:
+        """Ask in another's name from here on: that of an SSH key, not of the user who runs git for it."""
+        self._client = Client(self.data_dir, actor=actor)
+
     def project(self) -> Path | None:
         """The nearest directory, from here upwards, that holds a homeport.toml."""
         for directory in (self.directory, *self.directory.parents):

@@ -56,8 +56,10 @@ def _status(session: Session, s: dict[str, Any]) -> None:
 
 
 def _environment(e: dict[str, Any], now: datetime, default: str) -> None:
-    traffic = ", ".join(e["releases"]) or "nothing"
-    click.echo(f"{screen.bold(e['app'])} {e['name']}: {screen.word(e['health'])}, {traffic} serves")
+    traffic = f"{', '.join(e['releases']) or 'nothing'} serves"
+    if e["health"] == "asleep":
+        traffic = f"the next request starts {e['serving']}"
+    click.echo(f"{screen.bold(e['app'])} {e['name']}: {screen.word(e['health'])}, {traffic}")
     if e["commit"]:
         click.echo(screen.dim(f"  {e['commit'][:10]} {screen.printable(e['subject'] or '')}"))
     for p in e["processes"]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from homeport.cli import screen
+from homeport.cli import screen, trial
 from homeport.cli.context import Session
 from homeport.kernel.errors import EXIT_INTERRUPTED, HomeportError, Kind
 from homeport.kernel.units import format_duration, format_size
@@ -17,8 +17,10 @@ class Interrupted(click.exceptions.Exit):
         super().__init__(EXIT_INTERRUPTED)
 
 
-def follow(session: Session, change: dict[str, Any], *, quiet: bool = False) -> None:
-    """Show a change until its verdict; exits with status 7 when it was not kept.
+def follow(
+    session: Session, change: dict[str, Any], *, quiet: bool = False, wanted_back: bool = False
+) -> None:
+    """Show a change until its verdict; exits with status 7 when it was not kept, unless that was wanted.
 
     Ctrl-C leaves the change running and says so.
     """
@@ -28,7 +30,7 @@ def follow(session: Session, change: dict[str, Any], *, quiet: bool = False) -> 
         click.echo(json.dumps(final, indent=2))
     else:
         _verdict(session, final, printer)
-    if final["result"]["verdict"] == "rolled back":
+    if final["result"]["verdict"] == "rolled back" and not wanted_back:
         raise click.exceptions.Exit(Kind.ROLLED_BACK.exit_status)
 
 
@@ -119,6 +121,7 @@ class _Printer:
     def __init__(self, *, show: bool) -> None:
         self._show = show
         self._partial = ""
+        self._live = trial.Live()
         self._output = False
         self.showed_build = False
         """Whether the build failed, and all that it printed was shown."""
@@ -132,6 +135,10 @@ class _Printer:
             self.before = data["data"]["before"]
         if not self._show:
             return
+        if kind == "trial":
+            self._live.tell(data)
+            return
+        self._live.clear()
         if kind == "output":
             self._output = True
             text = self._partial + data["text"]
@@ -144,7 +151,7 @@ class _Printer:
             self.showed_build = self._output
         if kind == "change.failed" and self.showed_build:
             return
-        line = _sentence(kind, data["data"])
+        line = sentence(kind, data["data"])
         if kind == "hook.finished":
             if not self._output:
                 for text in data["data"]["lines"]:
@@ -154,12 +161,13 @@ class _Printer:
             click.echo(line)
 
     def close(self) -> None:
+        self._live.clear()
         if self._partial and self._show:
             click.echo(f"  {screen.dim('│')} {screen.printable(self._partial)}")
         self._partial = ""
 
 
-def _sentence(kind: str, data: dict[str, Any]) -> str | None:
+def sentence(kind: str, data: dict[str, Any]) -> str | None:
     good, bad = click.style("✓", fg=screen.GOOD), click.style("✗", fg=screen.BAD)
     match kind:
         case "change.started":
@@ -193,6 +201,16 @@ def _sentence(kind: str, data: dict[str, Any]) -> str | None:
                 return f"  {good} hook     {data['hook']} in {took}"
             cross = click.style("✗", fg=screen.BAD)
             return f"  {cross} hook     {data['hook']}: {screen.printable(data['problem'])}"
+        case "canary.step":
+            at = trial.percent(data["share"])
+            return f"  {good} canary   {data['release']} gets {at} of the requests (step {data['step']} of {data['of']})"
+        case "canary.asks":
+            return f"    canary   {data['release']} had too little traffic to judge by: {data['missing'][0]}"
+        case "canary.steered":
+            return f"    canary   {data['what']} was asked for"
+        case "release.judged":
+            mark = bad if data["outcome"] == "rolled back" else good
+            return f"  {mark} verdict  {data['outcome']}: {screen.printable('; '.join(data['reasons']))}"
         case "instance.stopped":
             return screen.dim(f"    stopped  {short(data['instance'])}")
         case "change.failed":

@@ -13,6 +13,8 @@ NO_SPEC_HERE = declare("cli.no_spec", Kind.INVALID, "There is no homeport.toml h
 BAD_SCALE = declare("cli.bad_scale", Kind.INVALID, "An argument of homeport scale is not process=number.")
 BAD_RELEASE = declare("cli.bad_release", Kind.INVALID, "What was given as a release is no name of one.")
 
+PAST_GATE = "Ship to an environment with a gate without an approval; the reason is recorded."
+
 
 @click.command()
 @click.argument("commit", required=False)
@@ -25,10 +27,17 @@ BAD_RELEASE = declare("cli.bad_release", Kind.INVALID, "What was given as a rele
     help="Ship no files: give what serves the variables and secrets as they are now.",
 )
 @click.option("--replace", is_flag=True, help="Take over from a change that runs.")
+@click.option("--past-gate", metavar="REASON", default="", help=PAST_GATE)
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
 @pass_session
 def deploy(
-    session: Session, commit: str | None, dirty: bool, config_only: bool, replace: bool, quiet: bool
+    session: Session,
+    commit: str | None,
+    dirty: bool,
+    config_only: bool,
+    replace: bool,
+    past_gate: str,
+    quiet: bool,
 ) -> None:
     """Ship COMMIT (the current one by default) and wait for the verdict.
 
@@ -65,6 +74,7 @@ def deploy(
             "author": what.author,
             "committed_at": what.committed_at,
             "replace": replace,
+            "past_gate": past_gate,
         },
     )
     progress.follow(session, change, quiet=quiet)
@@ -102,16 +112,18 @@ def release_name(text: str) -> str:
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--replace", is_flag=True, help="Take over from a change that runs.")
+@click.option("--past-gate", metavar="REASON", default="", help=PAST_GATE)
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
 @pass_session
-def promote(session: Session, source: str, target: str, replace: bool, quiet: bool) -> None:
+def promote(session: Session, source: str, target: str, replace: bool, past_gate: str, quiet: bool) -> None:
     """Ship the release that environment FROM serves to environment TO, such as: promote staging production
 
     The same build with TO's own configuration: nothing is built.
     """
     name("environment", source)
     session.environment_option = name("environment", target)
-    change = session.client.send("POST", session.path("/promotions"), {"source": source, "replace": replace})
+    wanted = {"source": source, "replace": replace, "past_gate": past_gate}
+    change = session.client.send("POST", session.path("/promotions"), wanted)
     progress.follow(session, change, quiet=quiet)
 
 
@@ -140,11 +152,23 @@ def restart(session: Session) -> None:
 
 @click.command()
 @click.argument("target", metavar="APP")
-@click.option("--yes", "confirmed", metavar="APP", help="The app's name once more, instead of being asked.")
+@click.option(
+    "--yes",
+    "confirmed",
+    metavar="NAME",
+    help="The name of the app, or with --env of the environment, once more, instead of being asked.",
+)
 @pass_session
 def destroy(session: Session, target: str, confirmed: str | None) -> None:
-    """Take APP away: its instances, releases, settings and routes. Its events stay."""
+    """Take APP away: its instances, releases, settings and routes. Its events stay.
+
+    With --env only that environment goes; the app's releases, and the files of the environment's storage,
+    stay.
+    """
     app = name("app", target)
+    if session.environment_option is not None:
+        _destroy_environment(session, app, session.environment, confirmed)
+        return
     found = session.client.get(f"/v1/apps/{app}")
     if confirmed is None:
         if not screen.is_terminal():
@@ -158,4 +182,25 @@ def destroy(session: Session, target: str, confirmed: str | None) -> None:
     session.show(
         gone,
         lambda g: click.echo(f"{app} is gone: {g['instances']} instance(s), {g['releases']} release(s)"),
+    )
+
+
+def _destroy_environment(session: Session, app: str, environment: str, confirmed: str | None) -> None:
+    path = f"/v1/apps/{app}/environments/{environment}"
+    found = session.client.get(path)
+    if confirmed is None:
+        if not screen.is_terminal():
+            raise click.UsageError(
+                f"this asks for the environment's name: give --yes {environment} where there is no terminal"
+            )
+        click.echo(
+            f"This stops {len(found['instances'])} instance(s) of {screen.bold(app)} in {environment} and "
+            "removes its variables, secrets and logs."
+        )
+        confirmed = click.prompt("Type the environment's name to go on", default="", show_default=False)
+    gone = session.client.send("DELETE", path, confirm=confirmed)
+    kept = f"; the files of its storage stay in {gone['storage']}" if gone["storage_kept"] else ""
+    session.show(
+        gone,
+        lambda g: click.echo(f"{environment} of {app} is gone: {g['instances']} instance(s){kept}"),
     )

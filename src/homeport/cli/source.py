@@ -82,6 +82,11 @@ def read(directory: Path, commit: str | None, *, dirty: bool) -> Source:
     return Source(*about, False, len(status), file)
 
 
+def head(directory: Path) -> str:
+    """The commit that is checked out."""
+    return _git(directory, "rev-parse", "HEAD").stdout.strip()
+
+
 def _working_tree(directory: Path) -> IO[bytes]:
     """A tar of the files that git tracks or would track, as they lie there."""
     listed = _git(directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout

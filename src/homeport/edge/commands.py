@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homeport.edge import modes, pages
-from homeport.edge.model import EdgeState, Route, Server, Service
+from homeport.edge.model import PIN, SIDE, EdgeState, Route, Server, Service
 from homeport.kernel.ids import ServiceName
 
 UNROUTED = "unrouted"
 """The backend of requests that no route takes; no service may have its name."""
+HOOKS = "hooks"
+"""The backend of what the control plane is told from outside; no service may have its name."""
 ANY_HOST = "*"
 
 
@@ -65,6 +67,25 @@ class Layout:
         return self.directory / "mode-networks.map"
 
     @property
+    def asleep(self) -> Path:
+        """Map: service that is asleep → itself."""
+        return self.directory / "asleep.map"
+
+    @property
+    def wanted(self) -> Path:
+        """Map: service that is asleep and was asked → itself. HAProxy fills it; on disk it is empty."""
+        return self.directory / "wanted.map"
+
+    @property
+    def pins(self) -> Path:
+        """Map: server that cookies are followed to → itself."""
+        return self.directory / "pins.map"
+
+    @property
+    def hold_program(self) -> Path:
+        return self.directory / "hold.lua"
+
+    @property
     def own_page_program(self) -> Path:
         return self.directory / "own-page.lua"
 
@@ -98,11 +119,19 @@ class Layout:
     @property
     def mode_maps(self) -> tuple[Path, ...]:
         """In the order in which they are filled, so that a mode is switched on when all of it is there."""
-        return (self.mode_networks, self.mode_exempt, self.mode_texts, self.modes)
+        return (self.mode_networks, self.mode_exempt, self.mode_texts, self.asleep, self.modes)
 
     @property
     def maps(self) -> tuple[Path, ...]:
-        return (self.hosts, self.routes, self.health, self.pages, *self.mode_maps)
+        return (
+            self.hosts,
+            self.routes,
+            self.health,
+            self.pins,
+            self.pages,
+            self.wanted,
+            *self.mode_maps,
+        )
 
 
 _SEAL = "# end of homeport edge file, sha256 "
@@ -135,10 +164,14 @@ def health_entries(services: Iterable[Service]) -> dict[str, str]:
     return {s.name: s.health_path for service in services for s in service.servers}
 
 
+def pin_entries(services: Iterable[Service]) -> dict[str, str]:
+    return {s.name: s.name for service in services for s in service.servers if service.follows(s)}
+
+
 def mode_entries(state: EdgeState) -> tuple[Mapping[str, str], ...]:
     """What :attr:`Layout.mode_maps` hold, in their order."""
     made = modes.entries(state)
-    return (made.networks, made.exempt, made.texts, made.modes)
+    return (made.networks, made.exempt, made.texts, made.asleep, made.modes)
 
 
 def render_map(entries: Mapping[str, str]) -> str:
@@ -149,7 +182,9 @@ def render_map(entries: Mapping[str, str]) -> str:
 def map_files(state: EdgeState, layout: Layout) -> dict[Path, str]:
     return {
         layout.health: render_map(health_entries(state.services)),
+        layout.pins: render_map(pin_entries(state.services)),
         layout.pages: render_map(pages.entries()),
+        layout.wanted: render_map({}),
         layout.routes: render_map(route_entries(state.routes)),
         layout.hosts: render_map(host_entries(state.routes)),
         **{
@@ -229,6 +264,16 @@ def show_map(file: Path) -> str:
     return f"show map {file}"
 
 
+def take_map(file: Path) -> str:
+    """Show a map and empty it."""
+    return f"{show_map(file)}; {clear_map(file)}"
+
+
+def cookie(service: ServiceName) -> str:
+    """The name of the cookie that tells which server a visitor stays with."""
+    return f"homeport-side-{service}"
+
+
 def batches(commands: Iterable[str], limit: int = 8000) -> Iterator[str]:
     """Commands joined to lines that fit HAProxy's buffer (16 kB), in order."""
     line = ""
@@ -244,6 +289,9 @@ def batches(commands: Iterable[str], limit: int = 8000) -> Iterator[str]:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]{0,252})|\[[0-9a-f:.]+\]")
 _PATH = re.compile(r"/[!-~]*")
+_SOCKET = re.compile(r"/[A-Za-z0-9/._@+-]+")
+SOCKET_CHARACTERS = 97
+"""Of a unix socket's path: Linux takes 107, and HAProxy may add ten for a temporary name."""
 _UNSAFE = set(";\\\"'<#")
 """Characters with a meaning in a command, a map or the configuration."""
 
@@ -268,8 +316,10 @@ def problems(state: EdgeState) -> tuple[str, ...]:
             found.append(f"{what}: {bind.address}:{bind.port} is not an IP address and port")
     names: set[str] = set()
     for service in state.services:
-        if not _NAME.fullmatch(service.name) or service.name in (UNROUTED, "edge"):
+        if not _NAME.fullmatch(service.name) or service.name in (UNROUTED, HOOKS, "edge"):
             found.append(f"service {service.name!r}: not a usable name")
+        if service.stick not in ("", SIDE, PIN):
+            found.append(f"service {service.name}: {service.stick!r} is neither {SIDE} nor {PIN}")
         if service.unhealthy_after < 1:
             found.append(f"service {service.name}: unhealthy_after must be at least 1")
         for server in service.servers:
@@ -285,6 +335,8 @@ def problems(state: EdgeState) -> tuple[str, ...]:
                 found.append(f"{at}: {server.address}:{server.port} is not an IP address and port")
             if not _is_path(server.health_path):
                 found.append(f"{at}: {server.health_path!r} is not a usable health path")
+    if state.hooks and not (_SOCKET.fullmatch(state.hooks) and len(state.hooks) <= SOCKET_CHARACTERS):
+        found.append(f"hooks: {state.hooks!r} is not a usable path of a unix socket")
     known = {service.name for service in state.services}
     if len(known) != len(state.services):
         found.append("a service is named twice")

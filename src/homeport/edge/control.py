@@ -8,7 +8,7 @@ from pathlib import Path
 from homeport.edge import commands, observed
 from homeport.edge.commands import Layout
 from homeport.edge.errors import UNREACHABLE
-from homeport.edge.observed import Info, Pairs, Running
+from homeport.edge.observed import Count, Info, Pairs, Running
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ServiceName
 from homeport.system import net, process
@@ -54,7 +54,7 @@ def info(layout: Layout) -> Info:
 def running(layout: Layout) -> Running:
     """All that the current worker holds. Raises ``edge.unreachable``."""
     about = info(layout)
-    hosts, routes, health, *mode_maps = _maps(layout)
+    hosts, routes, health, pins, *mode_maps = _maps(layout)
     return Running(
         pid=about.pid,
         digest=about.digest,
@@ -63,12 +63,28 @@ def running(layout: Layout) -> Running:
         hosts=hosts,
         routes=routes,
         health=health,
+        pins=pins,
         mode_maps=tuple(mode_maps),
     )
 
 
+def counts(layout: Layout) -> tuple[int, tuple[Count, ...]]:
+    """The current worker's pid and its counters, of one moment. Raises ``edge.unreachable``."""
+    said = ask(layout, "show info; show stat -1 4 -1")
+    try:
+        return observed.parse_info(said.partition("# pxname,")[0]).pid, observed.parse_counts(said)
+    except ValueError as e:
+        raise _unreachable(str(e)) from e
+
+
+def take_wanted(layout: Layout) -> frozenset[ServiceName]:
+    """Services in the map of wishes, which is empty afterwards. Raises ``edge.unreachable``."""
+    said = observed.parse_map(ask(layout, commands.take_map(layout.wanted)))
+    return frozenset(ServiceName(name) for name, _ in said)
+
+
 def _maps(layout: Layout) -> tuple[Pairs, ...]:
-    files = (layout.hosts, layout.routes, layout.health, *layout.mode_maps)
+    files = (layout.hosts, layout.routes, layout.health, layout.pins, *layout.mode_maps)
     try:
         return observed.parse_maps(ask(layout, "; ".join(map(commands.show_map, files))), len(files))
     except ValueError as e:
@@ -163,14 +179,22 @@ def tell_all(layout: Layout, told: Callable[[tuple[Pairs, ...]], tuple[str, ...]
 
 def sessions(layout: Layout, service: ServiceName, server: str) -> int:
     """Requests and tunnels in hand over all workers of all masters. Raises ``edge.unreachable``."""
-    total = 0
-    answered = False
+    tables = of_all(layout, f"show stat {service} 4 -1")
+    return sum(s.sessions for table in tables for s in observed.parse_servers(table) if s.name == server)
+
+
+def waiting(layout: Layout, service: ServiceName, server: str) -> int:
+    """Requests without an answer so far, over all workers of all masters. Raises ``edge.unreachable``."""
+    tables = of_all(layout, "show sess all")
+    return sum(observed.parse_waiting(table, service, server) for table in tables)
+
+
+def of_all(layout: Layout, command: str) -> tuple[str, ...]:
+    """What every worker of all masters says. Raises ``edge.unreachable``."""
+    said = []
     for socket in _master_sockets(layout):
         for worker in observed.parse_workers(_ask_until_it_answers(socket, "show proc")):
-            table = _ask_until_it_answers(socket, f"@!{worker} show stat {service} 4 -1")
-            answered = answered or bool(table)
-            total += sum(s.sessions for s in observed.parse_servers(table) if s.name == server)
-    if not answered:
-        table = ask(layout, f"show stat {service} 4 -1")
-        total = sum(s.sessions for s in observed.parse_servers(table) if s.name == server)
-    return total
+            said.append(_ask_until_it_answers(socket, f"@!{worker} {command}"))
+    if not any(said):
+        said = [ask(layout, command)]
+    return tuple(said)

@@ -6,7 +6,7 @@ from pathlib import Path
 from homeport.edge import commands, modes
 from homeport.edge.commands import Layout
 from homeport.edge.errors import BAD_MODE, CONFIG_INVALID, UNREACHABLE
-from homeport.edge.model import EdgeState, ServerStatus
+from homeport.edge.model import Counted, Counts, EdgeState, ServerStatus
 from homeport.edge.port import Applied
 from homeport.edge.render import digest
 from homeport.kernel.ids import ServiceName
@@ -25,6 +25,13 @@ class FakeEdge:
         """Servers whose health checks fail."""
         self.in_hand: dict[str, int] = {}
         """Server to requests that it has in hand."""
+        self.unanswered: dict[str, int] = {}
+        """Server to those of them of which no answer has come."""
+        self.counted: dict[str, tuple[int, int]] = {}
+        """Server to requests and errors since :attr:`worker` began."""
+        self.worker = 1
+        self.asked: set[ServiceName] = set()
+        """Services that a request wants in to; one that is not asleep is not told."""
 
     def apply(self, state: EdgeState) -> Applied:
         found = commands.problems(state)
@@ -61,6 +68,25 @@ class FakeEdge:
         self._reach()
         return self.in_hand.get(server, 0)
 
+    def counts(self) -> Counts:
+        return Counts(
+            self.worker,
+            tuple(
+                Counted(s.service, s.name, *self.counted.get(s.name, (0, 0)), s.sessions)
+                for s in self.observe()
+            ),
+        )
+
+    def waiting(self, service: ServiceName, server: str) -> int:
+        self._reach()
+        return self.unanswered.get(server, 0)
+
+    def wanted(self) -> frozenset[ServiceName]:
+        self._reach()
+        asked, self.asked = self.asked, set()
+        asleep = {service.name for service in (self.state.services if self.state else ()) if service.asleep}
+        return frozenset(asked & asleep)
+
     def _reach(self) -> None:
         if not self.reachable:
             raise UNREACHABLE.error("cannot reach HAProxy: the fake was told so")
@@ -68,7 +94,12 @@ class FakeEdge:
 
 def _sorted(state: EdgeState) -> EdgeState:
     services = tuple(
-        replace(s, servers=tuple(sorted(s.servers, key=lambda x: x.name)))
+        replace(
+            s,
+            servers=tuple(
+                replace(x, follow=s.follows(x)) for x in sorted(s.servers, key=lambda server: server.name)
+            ),
+        )
         for s in sorted(state.services, key=lambda x: x.name)
     )
     routes = tuple(sorted(state.routes, key=lambda r: (r.host, r.prefix)))

@@ -6,10 +6,10 @@ import signal
 import threading
 from pathlib import Path
 
-from homeport.edge import commands, control, modes, pages, preflight
+from homeport.edge import commands, control, hold, modes, pages, preflight
 from homeport.edge.commands import Layout
 from homeport.edge.errors import BAD_MODE, CONFIG_INVALID, DRIFT, UNREACHABLE
-from homeport.edge.model import EdgeState, ServerStatus
+from homeport.edge.model import Counted, Counts, EdgeState, ServerStatus
 from homeport.edge.observed import Running
 from homeport.edge.plan import Nothing, Plan, Reload, Runtime, differences, obey_modes, plan
 from homeport.edge.port import Applied
@@ -39,6 +39,10 @@ class HaproxyEdge:
         self._others_told = False
         """Draining workers obey the modes in force. Not known at first: a process before may have been
         killed between telling the current worker and telling them."""
+        self._counting = threading.Lock()
+        self._worker = 0
+        self._told: dict[tuple[ServiceName, str], tuple[int, Counted]] = {}
+        """Of each server of that worker: the attempts, and what :meth:`counts` said of it last."""
 
     def write(self, state: EdgeState) -> None:
         """Put ``state`` on disk only, such as before HAProxy's first start.
@@ -62,6 +66,24 @@ class HaproxyEdge:
 
     def sessions(self, service: ServiceName, server: str) -> int:
         return control.sessions(self.layout, service, server)
+
+    def waiting(self, service: ServiceName, server: str) -> int:
+        return control.waiting(self.layout, service, server)
+
+    def wanted(self) -> frozenset[ServiceName]:
+        return control.take_wanted(self.layout)
+
+    def counts(self) -> Counts:
+        with self._counting:
+            worker, found = control.counts(self.layout)
+            told: dict[tuple[ServiceName, str], tuple[int, Counted]] = {}
+            for one in found:
+                key = (one.service, one.name)
+                attempts, before = self._told.get(key, (0, None))
+                same = worker == self._worker and one.attempts >= attempts
+                told[key] = (one.attempts, one.to_counted(before if same else None))
+            self._worker, self._told = worker, told
+            return Counts(worker, tuple(counted for _, counted in told.values()))
 
     # On disk
 
@@ -87,6 +109,7 @@ class HaproxyEdge:
         for page in pages.STATIC:
             _write_if_changed(layout.page(page.status), pages.raw_response(page))
         _write_if_changed(layout.own_page_program, pages.OWN_PAGE_PROGRAM)
+        _write_if_changed(layout.hold_program, hold.program(layout))
         maps = commands.map_files(state, layout)
         for path, text in maps.items():
             if not commands.is_sealed(_read(path)):
@@ -96,7 +119,7 @@ class HaproxyEdge:
         if text != before and not _differs_in_servers_only(state, layout, before):
             self._check_binds(state, before)
             self._try(text)
-        for path in (layout.health, layout.pages, *layout.mode_maps):
+        for path in (layout.health, layout.pins, layout.pages, layout.wanted, *layout.mode_maps):
             _write_if_changed(path, maps[path])
         _write_if_changed(layout.config, text)
         for path in (layout.routes, layout.hosts):

@@ -14,6 +14,8 @@ from pathlib import Path
 from homeport.system.clock import RealClock
 
 PIPE_BYTES = 1 << 20
+LOGS_KEPT_AT_MOST = 20
+"""Older logs beyond these are not looked for."""
 REST_SECONDS = 0.05
 
 
@@ -78,7 +80,7 @@ def rotate(path: Path, keep: int) -> None:
     """``path`` becomes ``path.1``, that ``path.2``, …; ``keep`` of them stay."""
     for n in range(keep - 1, -1, -1):
         with contextlib.suppress(FileNotFoundError):
-            os.replace(_numbered(path, n), _numbered(path, n + 1))
+            os.replace(numbered(path, n), numbered(path, n + 1))
     if keep < 1:
         path.unlink(missing_ok=True)
 
@@ -87,5 +89,6 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
-def _numbered(path: Path, n: int) -> Path:
+def numbered(path: Path, n: int) -> Path:
+    """The log that was rotated ``n`` times; 0 is the present one."""
     return path.with_name(f"{path.name}.{n}") if n else path

@@ -1,6 +1,6 @@
 """Modes as data: what is wrong with one, and the maps by which HAProxy obeys them. Pure.
 
-Four maps, all empty while no service has a mode, so that a request without one costs one look-up:
+Five maps, all empty while no service has a mode, so that a request without one costs one look-up:
 
 - ``modes.map``: service → its mode's name, ``<service>/<kind>``; the one that every request asks.
 - ``mode-texts.map``: a mode's name → its page, base64; with ``.json`` its problem document, with
@@ -8,6 +8,8 @@ Four maps, all empty while no service has a mode, so that a request without one 
   network whose clients pass.
 - ``mode-networks.map``: network → itself, for HAProxy's longest match of a client's address.
 - ``mode-exempt.map``: a mode's name and an exempt prefix, ended by "/".
+- ``asleep.map``: service → itself, while it is asleep (:mod:`homeport.edge.hold`). In ``modes.map`` it has
+  the name of its mode all the same, or else ``<service>/asleep``.
 
 People's text is in base64 there, so nothing in it can end a line, a command or a value.
 """
@@ -24,6 +26,8 @@ from homeport.edge.model import EdgeState, Mode
 
 MAINTENANCE = "maintenance"
 READ_ONLY = "read-only"
+ASLEEP = "asleep"
+"""Stands for no mode at all, of a service whose requests are held."""
 
 MAX_PAGE = 10 * 1024
 """Bytes of an app's own page: in base64, a runtime command with it fits HAProxy's buffer of 16 kB."""
@@ -200,11 +204,12 @@ def network_entries(networks: Iterable[Network]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What the four maps hold. What is looked up last is named first, as it has to be put in first."""
+    """What the five maps hold. What is looked up last is named first, as it has to be put in first."""
 
     networks: Mapping[str, str]
     exempt: Mapping[str, str]
     texts: Mapping[str, str]
+    asleep: Mapping[str, str]
     modes: Mapping[str, str]
 
 
@@ -226,7 +231,9 @@ def entries(state: EdgeState) -> Entries:
             for prefix in mode.exempt
         },
         texts=texts,
-        modes={mode.service: name(mode) for mode in modes},
+        asleep={service.name: service.name for service in state.services if service.asleep},
+        modes={str(service.name): f"{service.name}/{ASLEEP}" for service in state.services if service.asleep}
+        | {mode.service: name(mode) for mode in modes},
     )
 
 

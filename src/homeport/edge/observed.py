@@ -2,10 +2,12 @@
 
 import csv
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from homeport.edge.model import ServerStatus
+from homeport.edge.commands import HOOKS
+from homeport.edge.model import Counted, ServerStatus
 from homeport.kernel.ids import ServiceName
 
 
@@ -58,6 +60,7 @@ class Running:
     hosts: Pairs
     routes: Pairs
     health: Pairs
+    pins: Pairs
     mode_maps: tuple[Pairs, ...]
     """In the order of ``Layout.mode_maps``."""
 
@@ -90,11 +93,15 @@ def parse_info(text: str) -> Info:
 
 def parse_servers(text: str) -> tuple[RunningServer, ...]:
     """``show stat … 4 -1`` (CSV). Empty for an answer that is no table."""
+    return tuple(_server(row) for row in _server_rows(text))
+
+
+def _server_rows(text: str) -> Iterator[Mapping[str, str]]:
+    """Servers of services: not the one of hooks, which is part of the configuration."""
     start = text.find("# pxname,")
-    if start < 0:
-        return ()
-    rows = csv.DictReader(io.StringIO(text[start + 2 :].strip() + "\n"))
-    return tuple(_server(row) for row in rows if row.get("type") == "2")
+    if start >= 0:
+        rows = csv.DictReader(io.StringIO(text[start + 2 :].strip() + "\n"))
+        yield from (row for row in rows if row.get("type") == "2" and row["pxname"] != HOOKS)
 
 
 def _server(row: Mapping[str, str]) -> RunningServer:
@@ -159,3 +166,68 @@ def parse_failed_reloads(text: str) -> int:
     """How many reloads in a row have failed, from the master's ``show proc`` ("[failed: N]")."""
     _, mark, rest = text.partition("[failed:")
     return int(rest.split("]")[0]) if mark else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A server's own counters, as far as they say what failed."""
+
+    service: ServiceName
+    name: str
+    attempts: int
+    """Requests sent here, each time that they were."""
+    answered: int
+    """Answers with a status of 2xx to 4xx that came whole."""
+    failed: int
+    """Failures as counted by HAProxy: never fewer than there were; 0 when there were none."""
+    sessions: int
+
+    def to_counted(self, before: Counted | None = None) -> Counted:
+        """``before`` is what was told of the same counters last; no figure falls below it."""
+        errors = min(self.failed, self.attempts - self.answered)
+        if before is not None:
+            errors = max(errors, before.errors)
+        requests = self.answered + errors
+        if before is not None:
+            requests = max(requests, before.requests)
+        return Counted(self.service, self.name, requests, errors, self.sessions)
+
+
+def parse_counts(text: str) -> tuple[Count, ...]:
+    """``show stat … 4 -1``. What the columns mean was seen on HAProxy 2.6 (tests/integration/edge).
+
+    ``eresp`` counts a reset connection twice, and one that is tried again at the same server is twice
+    in ``wretr``; therefore failures are bounded by the attempts (``stot``) that got no good answer. What
+    is over can be no more than requests that wait just now, WebSockets, and uploads that clients broke off.
+    """
+    return tuple(_count(row) for row in _server_rows(text))
+
+
+def _count(row: Mapping[str, str]) -> Count:
+    def number(name: str) -> int:
+        return int(row.get(name) or 0)
+
+    broken = number("srv_abrt")
+    good = number("hrsp_2xx") + number("hrsp_3xx") + number("hrsp_4xx")
+    return Count(
+        service=ServiceName(row["pxname"]),
+        name=row["svname"],
+        attempts=number("stot"),
+        answered=max(0, good - broken),
+        failed=number("hrsp_5xx")
+        + number("econ")
+        + max(number("wretr"), number("wredis"))
+        + max(number("eresp"), broken),
+        sessions=number("scur"),
+    )
+
+
+_SESSION = re.compile(r"^0x", re.MULTILINE)
+
+
+def parse_waiting(text: str, service: ServiceName, server: str) -> int:
+    """``show sess all``: requests at a server of which no answer has come yet."""
+    return sum(
+        f"\n  backend={service} " in one and f"\n  server={server} " in one and " rsp.st=MSG_RPBEFORE" in one
+        for one in _SESSION.split(text)
+    )

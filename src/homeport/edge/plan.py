@@ -2,8 +2,9 @@
 
 The order of a runtime change holds the promise that no request finds a service without a server that
 had one before and is to have one after: servers are added and raised first, routes moved next, and only
-then are others lowered, closed and removed. Around that, modes are switched on before anything else and
-off after all else.
+then are others lowered, closed and removed. Cookies are followed to servers after those are there and
+until before they are lowered. Around that, modes are switched on before anything else and off after all
+else; so a service sleeps before its servers go and wakes when they are there.
 """
 
 from collections.abc import Mapping
@@ -54,11 +55,12 @@ def plan(running: Running, state: EdgeState, layout: Layout) -> Plan:
         _MapChange.between(layout.health, running.health, commands.health_entries(state.services)),
         _MapChange.between(layout.routes, running.routes, commands.route_entries(state.routes)),
         _MapChange.between(layout.hosts, running.hosts, commands.host_entries(state.routes)),
+        _MapChange.between(layout.pins, running.pins, commands.pin_entries(state.services)),
     )
     mode_changes = _mode_changes(running.mode_maps, state, layout)
     if any(change is None for change in (*maps, *mode_changes)):
         return Reload("a map holds a key twice")
-    health, routes, hosts = (change for change in maps if change is not None)
+    health, routes, hosts, pins = (change for change in maps if change is not None)
     switched = [change for change in mode_changes if change is not None]
 
     opened: list[str] = []
@@ -79,7 +81,7 @@ def plan(running: Running, state: EdgeState, layout: Layout) -> Plan:
 
     main = (
         *(command for change in switched for command in change.put),
-        *health.put, *opened, *raised, *routes.put, *hosts.put, *lowered,
+        *health.put, *opened, *raised, *pins.put, *routes.put, *hosts.put, *pins.dropped, *lowered,
         *hosts.dropped, *routes.dropped, *closed,
         *(command for change in reversed(switched) for command in change.dropped),
     )  # fmt: skip

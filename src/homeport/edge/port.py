@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from homeport.edge.model import EdgeState, ServerStatus
+from homeport.edge.model import Counts, EdgeState, ServerStatus
 from homeport.kernel.ids import ServiceName
 
 
@@ -33,5 +33,22 @@ class Edge(Protocol):
         """Requests and tunnels a server has in hand over all workers, draining ones too.
 
         0 for a server that is not known.
+        """
+        ...
+
+    def counts(self) -> Counts:
+        """What every server did since the current worker began. Raises ``edge.unreachable``."""
+        ...
+
+    def waiting(self, service: ServiceName, server: str) -> int:
+        """Requests at a server of which no answer has come yet, over all workers; no downloads, event
+        streams or WebSockets. 0 for a server that is not known. Dear: it looks at every connection.
+        """
+        ...
+
+    def wanted(self) -> frozenset[ServiceName]:
+        """Services that are asleep and have a request held now, or had one since this was asked last.
+
+        Cheap. Raises ``edge.unreachable``.
         """
         ...

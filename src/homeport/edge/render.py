@@ -9,8 +9,8 @@ would take a quarter of what the edge can carry (measured on 2 cores: 50k reques
 
 import hashlib
 
-from homeport.edge import commands, modes, pages
-from homeport.edge.commands import UNROUTED, Layout, endpoint, milliseconds
+from homeport.edge import commands, hold, modes, pages
+from homeport.edge.commands import HOOKS, UNROUTED, Layout, endpoint, milliseconds
 from homeport.edge.model import EdgeState, Server, Service
 
 LOG_ALL_UP_TO = 1000
@@ -25,6 +25,11 @@ BODY_SECONDS = 5.0
 a 408. Refused before that, its connection would be closed on what is still on its way, and the client might
 miss the answer (HAProxy reads on only since 3.0)."""
 
+HOOKS_PREFIX = "/.homeport/"
+HOOKS_AT_MOST = 20
+HOOKS_SECONDS = 10
+"""So many requests in so many seconds from one client; the next is a 429."""
+
 _COMPRESSIBLE = (
     "text/html text/plain text/css text/xml text/javascript text/markdown text/csv application/javascript "
     "application/json application/problem+json application/ld+json application/manifest+json "
@@ -33,12 +38,14 @@ _COMPRESSIBLE = (
 )
 
 _ACCESS_LINE = (
-    '{"time":%Ts.%ms,"request_id":"%ID","client":"%ci",'
+    '{"time":%Ts.%ms,"idle_ms":%Ti,"request_id":"%ID","client":"%ci",'
     '"host":"%[capture.req.hdr(0),host_only,lower,json(utf8s)]","method":"%HM",'
     '"path":"%[capture.req.uri,regsub(^[^/?]+://[^/?]*,),field(1,?),json(utf8s)]","status":%ST,"bytes":%B,'
     '"total_ms":%Ta,"connect_ms":%Tc,"response_ms":%Tr,'
     '"service":"%b","server":"%s","retries":"%rc","end":"%ts"}'
 )
+"""``time`` is when the connection came, or was through with the request before: ``idle_ms`` later this one came."""
+
 _ERROR_LINE = '{"time":%Ts.%ms,"client":"%ci","error":"%[fc_err_str,json(utf8s)]"}'
 
 _KEY = f"%[req.hdr(host),host_only,lower,rtrim(.),map_str({{hosts}},{commands.ANY_HOST})]%[path]/"
@@ -79,6 +86,7 @@ def _settings(state: EdgeState, layout: Layout, mark: str) -> str:
             f"backend {UNROUTED} from common",
             "    http-request return status 404 default-errorfiles",
             "",
+            *_hooks(state),
         )
     )
 
@@ -95,6 +103,7 @@ def _global(state: EdgeState, layout: Layout, mark: str) -> list[str]:
         "    tune.ssl.default-dh-param 2048",
         ".if feature(LUA)",
         f"    lua-load-per-thread {layout.own_page_program}",
+        f"    lua-load-per-thread {layout.hold_program}",
         ".endif",
     ]
     if layout.user:
@@ -142,9 +151,12 @@ def _modes(layout: Layout) -> list[str]:
     """
     texts = f"map_str({layout.mode_texts})"
     read_only = f"{{ var(txn.mode) -m end /{modes.READ_ONLY} }}"
+    passes = f"{{ src,map_ip({layout.mode_networks}),concat(/,txn.mode),{texts} -m found }}"
     return [
         f"    http-request allow unless {{ be_name,map_str({layout.modes}),set-var(txn.mode) -m found }}",
-        f"    http-request allow if {{ src,map_ip({layout.mode_networks}),concat(/,txn.mode),{texts} -m found }}",
+        *hold.rules(layout, f"{{ var(txn.mode) -m end /{modes.MAINTENANCE} }}", passes),
+        f"    http-request allow if {{ var(txn.mode) -m end /{modes.ASLEEP} }}",
+        f"    http-request allow if {passes}",
         f"    http-request allow if {read_only} {{ method {' '.join(modes.SAFE_METHODS)} }}",
         f"    http-request set-var-fmt(txn.at) %[var(txn.mode)]%[path]/ if {read_only}",
         f"    http-request allow if {read_only} {{ var(txn.at),map_beg({layout.mode_exempt}) -m found }}"
@@ -214,6 +226,7 @@ def _frontend(state: EdgeState, layout: Layout) -> list[str]:
         " if { status ge 400 } { res.hdr(content-type) homeport/page } { var(txn.format) -m found }",
         "    http-after-response set-header Content-Type 'text/html; charset=utf-8'"
         " if { status ge 400 } { res.hdr(content-type) homeport/page }",
+        *([f"    use_backend {HOOKS} if {{ path_beg {HOOKS_PREFIX} }}"] if state.hooks else []),
         f"    use_backend %[base,concat(/),map_beg({layout.routes})] if !{{ var(txn.key) -m found }}",
         f"    use_backend %[var(txn.key),map_beg({layout.routes})]",
         f"    default_backend {UNROUTED}",
@@ -227,11 +240,46 @@ def _backend(service: Service, layout: Layout, *, with_servers: bool = True) -> 
             f"backend {service.name} from service",
             f"    timeout server {milliseconds(service.response_timeout)}",
             f"    timeout check {milliseconds(service.check_timeout)}",
+            *(_stick(service, layout) if service.stick else []),
             *([] if with_servers else [f"    # servers: {commands.server_options(service, _ANY)}"]),
             *(f"    server {s.name} {commands.server_options(service, s)}" for s in servers),
             "",
         )
     )
+
+
+def _stick(service: Service, layout: Layout) -> list[str]:
+    """A visitor's cookie names the server that answered, and is set again when another one did.
+
+    Not on answers that caches between share out: all of their visitors would be one.
+    """
+    cookie, pins = commands.cookie(service.name), f"map_str({layout.pins})"
+    return [
+        f"    use-server %[var(txn.follow)] if {{ req.cook({cookie}),set-var(txn.side),{pins},set-var(txn.follow)"
+        " -m found }",
+        f'    http-response add-header Set-Cookie "{cookie}=%[srv_name]; Path=/; HttpOnly; SameSite=Lax'
+        "%[ssl_fc,iif('; Secure',)]\""
+        f" if {{ srv_name,{pins} -m found }} !{{ srv_name,strcmp(txn.side) eq 0 }}"
+        " !{ res.hdr(cache-control) -m sub -i public s-maxage }",
+    ]
+
+
+def _hooks(state: EdgeState) -> list[str]:
+    """A request is passed on once, whatever it is: what it tells may have been done."""
+    if not state.hooks:
+        return []
+    return [
+        f"backend {HOOKS} from common",
+        "    timeout server 30s",
+        "    # An IPv6 client has a network of 2^64 addresses.",
+        f"    stick-table type ipv6 size 20k expire {HOOKS_SECONDS}s store http_req_rate({HOOKS_SECONDS}s)",
+        "    http-request track-sc0 src,ipmask(32,64)",
+        f'    http-request return status 429 content-type text/plain string "Too many requests."'
+        f" hdr Retry-After {HOOKS_SECONDS} if {{ sc_http_req_rate(0) gt {HOOKS_AT_MOST} }}",
+        f"    http-request wait-for-body time {milliseconds(BODY_SECONDS)} unless {{ req.hdr(expect) -m found }}",
+        f"    server {HOOKS} unix@{state.hooks}",
+        "",
+    ]
 
 
 _ANY = Server("any", 1, 1)

@@ -78,6 +78,11 @@ class Vault:
         tx.execute(sa.text("PRAGMA secure_delete=ON"))
         tx.execute(schema.secrets.delete().where(_S.app == app))
 
+    def forget_environment(self, tx: Transaction, app: str, environment: str) -> None:
+        """The same for one environment of it."""
+        tx.execute(sa.text("PRAGMA secure_delete=ON"))
+        tx.execute(schema.secrets.delete().where(*_of(app, environment)))
+
     # Reading
 
     def list(self, app: str, environment: str) -> tuple[Secret, ...]:

@@ -1,5 +1,6 @@
 """Durable work on DBOS: what was started is finished, whatever is killed on the way."""
 
+import contextvars
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -60,9 +61,14 @@ class DurableChanges:
             self.start(change)
 
     def start(self, change: ChangeId) -> None:
-        """Start a change's workflow; nothing when it has one."""
-        with self._with_id(change):
-            self._dbos.start_workflow(self._workflow, change)
+        """Start a change's workflow; nothing when it has one. May be called from within another one's step."""
+
+        def begin() -> None:
+            with self._with_id(change):
+                self._dbos.start_workflow(self._workflow, change)
+
+        # DBOS takes a call from within a step for a workflow's own, and refuses it.
+        contextvars.Context().run(begin)
 
     def close(self) -> None:
         self._dbos.destroy(workflow_completion_timeout_sec=0)

@@ -277,7 +277,9 @@ pipeline_runs = Table(
     # queued, running, waiting (at a gate), or how it ended: passed, failed, cancelled, superseded.
     Column("state", String, nullable=False),
     Column("reason", String),
-    # Asked for by a person, or by a newer run; "" while nobody did.
+    # One more with each retry.
+    Column("attempt", Integer, nullable=False),
+    # Who asked for its end; "" while nobody did.
     Column("cancel", String, nullable=False, server_default=text("''")),
     Column("created_at", String, nullable=False),
     Column("started_at", String),
@@ -333,14 +335,21 @@ sources = Table(
     # A repository that Homeport fetches from; null: it only takes pushes.
     Column("url", String),
     Column("branch", String, nullable=False),
+    # The app's, within the repository; "" is its root.
+    Column("directory", String, nullable=False),
     # Seconds between two looks; null: it is not watched.
     Column("poll", Float),
-    # The secret of its webhook, sealed.
-    Column("token", String),
+    # Whether there is a secret of a webhook, and of the repository: both are kept among the secrets.
+    Column("webhook", Boolean, nullable=False),
+    Column("credential", Boolean, nullable=False),
     # The commit that a run was last started for.
     Column("seen", String),
     Column("looked_at", String),
+    # Looks in a row that failed, and why the last one did.
+    Column("failures", Integer, nullable=False),
     Column("problem", String),
+    # What webhooks asked for and was not done yet.
+    Column("pending", JSON, nullable=False),
     ForeignKeyConstraint(["app"], ["apps.name"]),
 )
 

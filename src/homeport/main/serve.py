@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -14,10 +15,12 @@ from pathlib import Path
 import uvicorn
 
 from homeport import __version__
-from homeport.api import server
+from homeport.api import hooks, server
 from homeport.api.client import SOCKET
 from homeport.api.services import Services
 from homeport.cli import screen
+from homeport.edge.access import Tail
+from homeport.guard.identity import LocalIdentities
 from homeport.guard.vault import Vault
 from homeport.journal.durable import DurableChanges
 from homeport.journal.store import Store, open_engine
@@ -25,12 +28,19 @@ from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
 from homeport.rollout.jobs import job_targets
+from homeport.rollout.judge import Judge
 from homeport.rollout.keeper import Keeper
 from homeport.rollout.oneoff import OneOffs
-from homeport.rollout.parts import Parts
+from homeport.rollout.parts import HOOKS_SOCKET, Parts
+from homeport.rollout.pipeline.service import Pipelines
+from homeport.rollout.previews.service import Previews
+from homeport.rollout.previews.sleep import Sleep
+from homeport.rollout.removal import Removal
 from homeport.rollout.rollouts import Rollouts
 from homeport.rollout.settings import Settings
+from homeport.rollout.sources.service import Sources
 from homeport.rollout.state import State
+from homeport.rollout.steering import Steering
 from homeport.runtime import orphans, ports
 from homeport.runtime.jobs.service import Jobs
 from homeport.runtime.logs import FileLogReader
@@ -101,25 +111,46 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     state.store.mask = lambda text: parts.masker().mask_text(text)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_MaskingFormatter(handler.formatter, state.store.mask))
-    advance = Advance(parts)
-    changes = DurableChanges(database, advance)
+    judge = Judge(parts, Tail(edge.layout.access_log))
+    advance = Advance(parts, judge)
+    changes = DurableChanges(
+        database, lambda id: pipelines.advance(id) if id.startswith("p-") else advance(id)
+    )
     rollouts = Rollouts(parts, changes.start)
+    pipelines = Pipelines(parts, rollouts, changes.start, LocalIdentities(), advance.closing)
     settings_ = Settings(parts)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
     oneoffs = OneOffs(parts)
+    removal = Removal(parts, rollouts)
+    previews = Previews(parts, rollouts, removal)
+    sleep = Sleep(parts, rollouts)
+    receive = (sys.executable, "-P", "-m", "homeport.main.entry", "--data-dir", str(data_dir), "git-receive")
+    sources = Sources(parts, pipelines, previews, hook=receive, edge_user=edge.layout.user)
+
+    def look_after_previews() -> None:
+        previews.expire()
+        sleep.tick()
+
     keeper = Keeper(
         parts,
         rollouts,
         settings_,
         lambda: jobs.releases_in_use() | oneoffs.releases_in_use(),
         oneoffs.sweep,
+        look_after_previews,
     )
     services = Services(
         parts=parts,
         rollouts=rollouts,
+        steering=Steering(parts, rollouts),
         settings=settings_,
         oneoffs=oneoffs,
         jobs=jobs,
+        pipelines=pipelines,
+        previews=previews,
+        sleep=sleep,
+        removal=removal,
+        sources=sources,
         version=__version__,
         started_at=clock.now(),
         doctor=lambda: doctor.findings(parts),
@@ -129,9 +160,13 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     with contextlib.suppress(HomeportError):
         # Before anything resumes: what was recorded last is in force.
         parts.publish()
-    changes.launch(tuple(c.id for c in state.running()))
+    changes.launch((*(c.id for c in state.running()), *pipelines.unfinished()))
     keeper.start()
+    judge.start(rollouts)
+    sleep.start()
     jobs.start()
+    webhooks = _serve_webhooks(data_dir, edge.layout.group, sources)
+    sources.start()
     supervisor = os.getppid()
     threading.Thread(
         target=_watch_supervisor, args=(data_dir, supervisor, advance.closing), daemon=True
@@ -151,8 +186,13 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     log.info("serving %s as pid %d", data_dir, os.getpid())
     uvicorn_server.run(sockets=[listener])
     advance.closing.set()
+    webhooks.should_exit = True
+    sources.close()
     jobs.close()
+    judge.close()
     keeper.close()
+    sleep.close()
+    previews.close()
     log.info("stopped")
     sys.stderr.flush()
     # Changes in hand stay as they are: the next control plane resumes them.
@@ -179,8 +219,27 @@ class _MaskingFormatter(logging.Formatter):
             self._busy.masking = False
 
 
-def _listen(path: Path) -> socket.socket:
-    """The API's unix socket, for its owner only from the first moment."""
+def _serve_webhooks(data_dir: Path, group: str, sources: Sources) -> uvicorn.Server:
+    """Serve the way in for webhooks in a thread of its own, to the edge's workers (``group``) alone."""
+    listener = _listen(data_dir / HOOKS_SOCKET, group)
+    config = uvicorn.Config(
+        hooks.make(sources.receive),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        limit_concurrency=50,
+        timeout_graceful_shutdown=1,
+    )
+    webhooks = uvicorn.Server(config)
+    threading.Thread(
+        target=webhooks.run, kwargs={"sockets": [listener]}, name="webhooks", daemon=True
+    ).start()
+    return webhooks
+
+
+def _listen(path: Path, group: str = "") -> socket.socket:
+    """A unix socket, for its owner, and a group where one is named, only from the first moment."""
     listener = socket.socket(socket.AF_UNIX)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     before = os.umask(0o177)
@@ -188,6 +247,9 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(fresh))
     finally:
         os.umask(before)
+    if group:
+        shutil.chown(fresh, group=group)
+        fresh.chmod(0o660)
     listener.listen(256)
     os.replace(fresh, path)
     return listener

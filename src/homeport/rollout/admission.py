@@ -18,10 +18,11 @@ from homeport.kernel.ids import (
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import config as configuration
 from homeport.rollout import desired, modes, state
-from homeport.rollout.errors import BAD_CONFIG, INVALID_NAME, ROUTE_TAKEN, UNDECLARED, UNKNOWN_PROCESS
+from homeport.rollout.errors import BAD_CONFIG, GATED, INVALID_NAME, ROUTE_TAKEN, UNDECLARED, UNKNOWN_PROCESS
 from homeport.rollout.model import Config, Environment, Instance, Release, ReleaseState
 from homeport.rollout.parts import Parts
-from homeport.spec.model import Spec
+from homeport.rollout.pipeline import gate
+from homeport.spec.model import PREVIEW, Spec
 
 
 def check(parts: Parts, app: AppName, environment: EnvironmentName, spec: Spec) -> None:
@@ -62,12 +63,31 @@ def check(parts: Parts, app: AppName, environment: EnvironmentName, spec: Spec) 
 def spec_for(whole: Spec, environment: EnvironmentName) -> Spec:
     """The spec as it holds in an environment. Raises ``rollout.undeclared_environment``."""
     names = [name for name, _ in whole.environments]
-    if names and environment not in (*names, whole.default_environment):
+    is_preview = whole.previews is not None and environment.startswith(PREVIEW)
+    if names and not is_preview and environment not in (*names, whole.default_environment):
         raise UNDECLARED.error(
             f"cannot deploy to {environment!r}: the homeport.toml of {whole.app} declares no such environment",
             hint=did_you_mean(environment, [*names, whole.default_environment]),
         )
     return whole.for_environment(environment)
+
+
+def is_gated(parts: Parts, app: AppName, environment: EnvironmentName, whole: Spec) -> bool:
+    """Whether a deploy needs a person's approval: by the new release's spec, or by that of what serves."""
+    now = environment_or_none(parts, app, environment)
+    serving = parts.whole_spec(app, now.serving) if now is not None and now.serving is not None else None
+    return gate.required(serving, whole, environment)
+
+
+def check_gate(parts: Parts, app: AppName, environment: EnvironmentName, whole: Spec, past_gate: str) -> bool:
+    """Whether there is a gate that ``past_gate`` is the reason to pass. Raises ``rollout.gated`` without one."""
+    gated = is_gated(parts, app, environment, whole)
+    if gated and not past_gate.strip():
+        raise GATED.error(
+            f"cannot deploy to {environment}: it has a gate, and nobody approved this",
+            hint="homeport pipeline run asks for approval; in an emergency --past-gate REASON, which is recorded",
+        )
+    return gated
 
 
 def checked_config(

@@ -7,10 +7,12 @@ from datetime import timedelta
 
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
-from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, release_number
+from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, release_number, service_name
 from homeport.rollout import build as building
 from homeport.rollout import config as configuration
-from homeport.rollout import desired, events, hooks, plan, readiness, state
+from homeport.rollout import desired, events, hooks, plan, readiness, state, trials
+from homeport.rollout.judge import Judge
+from homeport.rollout.judge import finish as finish_trial
 from homeport.rollout.model import (
     Change,
     ChangeKind,
@@ -29,6 +31,8 @@ INTERNAL = declare(
     "rollout.internal", Kind.FAILED, "Homeport itself failed; the log of the control plane says how."
 )
 
+WATCH_SLACK = 15.0
+"""Seconds after a watch in which what it found can be acted on."""
 GIVE_UP_AFTER = 60.0
 """Seconds that a change waits for a part that does not answer before it is taken back."""
 
@@ -36,8 +40,9 @@ GIVE_UP_AFTER = 60.0
 class Advance:
     """``advance(change)`` of :class:`homeport.journal.durable.DurableChanges`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, judge: Judge) -> None:
         self._parts = parts
+        self._judge = judge
         self._trouble_since: dict[ChangeId, float] = {}
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="probe")
         self.closing = threading.Event()
@@ -113,14 +118,17 @@ class Advance:
                 self._await_ready(change, names)
             case plan.Shift():
                 self._shift(change, step)
+            case plan.Bake(n):
+                self._judge.bake(change, n, self.closing)
+            case plan.DrainAndStop(names):
+                self._drain(change, names)
+                stop_instances(self._parts, names, reason=f"by {_by(change)}", change=change.id)
             case plan.RunHook(hook):
                 self._run_hook(change, hook)
             case plan.Promote():
                 self._promote(change)
             case plan.StopInstances(names):
-                stop_instances(
-                    self._parts, names, reason=f"by {change.kind.value} {change.id}", change=change.id
-                )
+                stop_instances(self._parts, names, reason=f"by {_by(change)}", change=change.id)
             case plan.Finish():
                 self._finish(change)
                 return True
@@ -132,6 +140,7 @@ class Advance:
         parts = self._parts
         environment = parts.state.environment(change.app, change.environment)
         release = parts.state.release(change.app, change.goal.release)
+        trial = trials.find(parts.state, change.id) if change.goal.steps else None
         statuses = {s.name: s for s in parts.runtime.observe()}
         instances = parts.state.instances(change.app, change.environment)
         candidates = [
@@ -157,6 +166,7 @@ class Advance:
             promoted=parts.state.is_promoted(change.id),
             failed=change.failure is not None,
             hooks=frozenset(change.hooks),
+            passed=trial.step if trial is not None else 0,
         )
 
     def _answers(self, instance: Instance) -> bool:
@@ -330,6 +340,22 @@ class Advance:
                 )
             raise problem
 
+    def _drain(self, change: Change, names: tuple[InstanceName, ...]) -> None:
+        """Wait until instances without weight are idle, for as long as the drain takes."""
+        parts = self._parts
+        spec = parts.spec(change.app, change.environment, change.goal.release)
+        until = parts.clock.monotonic() + spec.rollout.drain
+        routed = [
+            i for i in parts.state.instances(change.app, change.environment) if i.name in names and i.port
+        ]
+        while parts.clock.monotonic() < until and not self.closing.is_set():
+            busy = (
+                parts.edge.sessions(service_name(i.app, i.environment, i.process), i.name) for i in routed
+            )
+            if not any(busy):
+                return
+            parts.clock.sleep(0.1)
+
     def _shift(self, change: Change, step: plan.Shift) -> None:
         parts = self._parts
         spec = parts.spec(change.app, change.environment, change.goal.release)
@@ -337,7 +363,9 @@ class Advance:
         with parts.traffic:
             with parts.state.store.transaction(change.actor) as tx:
                 drain_until = tx.now + timedelta(seconds=spec.rollout.drain)
-                retire_at = tx.now + timedelta(seconds=spec.rollout.keep_warm if step.warm else 0)
+                # What is watched can be gone back from at once, to the end of the watch.
+                warm = max(spec.rollout.keep_warm, spec.rollout.watch_for + WATCH_SLACK)
+                retire_at = tx.now + timedelta(seconds=warm if step.warm else 0)
                 for name, weight in step.weights:
                     instance = stored.get(name)
                     if instance is None:
@@ -353,6 +381,8 @@ class Advance:
                             drain_until=text_time(max(drain_until, retire_at)),
                         )
                 state.update_environment(tx, change.app, change.environment, routing=step.routing)
+                if any(weight for _, weight in step.weights):
+                    state.wake(tx, change.app, change.environment)
             applied = parts.publish()
         with parts.state.store.transaction(change.actor) as tx:
             tx.append(
@@ -373,6 +403,7 @@ class Advance:
         stored = parts.state.instances(change.app, change.environment)
         spec = parts.spec(change.app, change.environment, change.goal.release)
         drain = timedelta(seconds=spec.rollout.drain)
+        promotion = self._judge.promoted(change, before)
         with parts.state.store.transaction(change.actor) as tx:
             state.update_environment(
                 tx,
@@ -399,6 +430,7 @@ class Advance:
                         tx, instance.name, retire_at=text_time(tx.now), drain_until=text_time(until)
                     )
             state.insert_deployment(tx, change)
+            promotion.write(tx)
             if before != change.goal.release:
                 tx.append(
                     events.ReleasePromoted(
@@ -432,6 +464,8 @@ class Advance:
         verdict = Verdict.BUILT if built else Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
         serving = parts.state.environment(change.app, change.environment).serving
         with parts.state.store.transaction(change.actor) as tx:
+            if not promoted:
+                finish_trial(tx, parts, change.id)
             seconds = (tx.now - change.started_at).total_seconds()
             state.update_change(
                 tx,
@@ -457,6 +491,10 @@ class Advance:
                     seconds=round(seconds, 3),
                 )
             )
+
+
+def _by(change: Change) -> str:
+    return f"{change.kind.value} {change.id}"
 
 
 def _seen(

@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from homeport.edge import model as edge
-from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, service_name
+from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, release_number, service_name
 from homeport.rollout import config as configuration
 from homeport.rollout.model import Config, Environment, Instance, Want
 from homeport.runtime import static_site
 from homeport.runtime.model import InstanceSpec
-from homeport.spec.model import Process, Spec
+from homeport.spec.model import Process, Rollout, Spec
 from homeport.spec.parse import parse
 
 
@@ -94,11 +94,13 @@ def edge_state(
     instances: tuple[Instance, ...],
     specs: Mapping[tuple[AppName, ReleaseId], Spec],
     modes: tuple[edge.Mode, ...] = (),
+    moving: frozenset[tuple[AppName, EnvironmentName]] = frozenset(),
 ) -> edge.EdgeState:
     """What the edge should do: only instances that passed readiness are known to it.
 
     ``specs`` holds the spec of every release that has instances or routes. A process keeps its service
-    while it has instances, so that those may finish what they have when its routes are gone.
+    while it has instances, so that those may finish what they have when its routes are gone. Where a change
+    is at an environment (``moving``), requests for a service without instances in rotation wait for them.
     """
     services: dict[str, edge.Service] = {}
     routes: list[edge.Route] = []
@@ -115,10 +117,10 @@ def edge_state(
             releases.append(environment.routing)
         for release in releases:
             spec = specs[environment.app, release].for_environment(environment.name)
-            longest = max(longest, spec.rollout.drain, spec.rollout.keep_warm)
+            longest = max(longest, spec.rollout.drain, spec.rollout.keep_warm, spec.rollout.watch_for)
             for process in spec.processes:
                 if spec.is_routed(process.name):
-                    service = _service(environment.app, environment.name, process)
+                    service = _service(environment, process)
                     services[service.name] = replace(
                         service, servers=services[service.name].servers if service.name in services else ()
                     )
@@ -128,10 +130,19 @@ def edge_state(
             process_ = specs[i.app, i.release].for_environment(i.environment).process(i.process)
             assert process_ is not None
             name = service_name(i.app, i.environment, i.process)
-            server = edge.Server(i.name, i.port or 0, i.weight, process_.health.path)
+            follow = i.weight > 0 or _is_older(i.release, environment.routing)
+            server = edge.Server(i.name, i.port or 0, i.weight, process_.health.path, follow=follow)
             services[name] = replace(services[name], servers=(*services[name].servers, server))
         if environment.routing is not None:
-            for route in specs[environment.app, environment.routing].for_environment(environment.name).routes:
+            newest = max({environment.routing, *(i.release for i in mine if i.weight)}, key=release_number)
+            rollout = specs[environment.app, newest].for_environment(environment.name).rollout
+            spec = specs[environment.app, environment.routing].for_environment(environment.name)
+            waits = (environment.app, environment.name) in moving
+            for process in spec.processes:
+                name = service_name(environment.app, environment.name, process.name)
+                if name in services:
+                    services[name] = _with_manners(services[name], rollout, waits)
+            for route in spec.routes:
                 routes.append(
                     edge.Route(
                         route.host,
@@ -149,9 +160,23 @@ def edge_state(
     )
 
 
-def _service(app: AppName, environment: EnvironmentName, process: Process) -> edge.Service:
+def _is_older(release: ReleaseId, routing: ReleaseId | None) -> bool:
+    """What was gone back from is the younger one: no browser is held at it."""
+    return routing is not None and release_number(release) < release_number(routing)
+
+
+def _with_manners(service: edge.Service, rollout: Rollout, waits: bool) -> edge.Service:
+    """How visitors are kept to a release, and whether they wait."""
+    in_rotation = [s for s in service.servers if s.weight > 0]
+    sides = {s.name.split(".")[2] for s in in_rotation}
+    stick = edge.PIN if rollout.pin else edge.SIDE if rollout.sticky and len(sides) > 1 else ""
+    return replace(service, stick=stick, asleep=service.asleep or (waits and not in_rotation))
+
+
+def _service(environment: Environment, process: Process) -> edge.Service:
     return edge.Service(
-        name=service_name(app, environment, process.name),
+        name=service_name(environment.app, environment.name, process.name),
+        asleep=environment.asleep,
         check_interval=process.health.interval,
         check_timeout=process.health.timeout,
         unhealthy_after=process.health.unhealthy_after,

@@ -37,6 +37,11 @@ MOVED_ON = declare(
     "Another release began to serve while a change was prepared.",
     retry=True,
 )
+GATED = declare(
+    "rollout.gated",
+    Kind.CONFLICT,
+    "The environment has a gate, and a deploy past it needs a person's approval.",
+)
 NO_ARCHIVE = declare("rollout.no_archive", Kind.NOT_FOUND, "The named source archive was not uploaded.")
 NOT_CONFIRMED = declare(
     "rollout.not_confirmed", Kind.INVALID, "A destructive call was not confirmed by the app's name."

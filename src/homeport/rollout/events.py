@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from homeport.journal.model import Event
 
+EventData = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeStarted(Event):
@@ -13,6 +15,15 @@ class ChangeStarted(Event):
     release: str
     before: str | None
     """The release that served when it started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePassed(Event):
+    """A release goes to an environment that has a gate."""
+
+    kind: ClassVar[str] = "gate.passed"
+    release: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +97,52 @@ class TrafficShifted(Event):
     method: str
     """"runtime" or "reload": how the edge took it."""
     milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStep(Event):
+    """A canary gets another share of the requests, or its first."""
+
+    kind: ClassVar[str] = "canary.step"
+    release: str
+    step: int
+    """From 1."""
+    of: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryAsks(Event):
+    """A canary had too little traffic to be judged by, and waits for a person."""
+
+    kind: ClassVar[str] = "canary.asks"
+    release: str
+    missing: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySteered(Event):
+    """A person paused a canary, let it go on, or decided it."""
+
+    kind: ClassVar[str] = "canary.steered"
+    release: str
+    what: str
+    """"pause", "resume" or "promote"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseJudged(Event):
+    """A release on trial was condemned, or its trial is over."""
+
+    kind: ClassVar[str] = "release.judged"
+    release: str
+    before: str | None
+    phase: str
+    """"canary" or "watch"."""
+    outcome: str
+    """"promoted", "rolled back" or "inconclusive"."""
+    reasons: list[str]
+    figures: EventData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +285,3 @@ class StrangerStopped(Event):
 
     kind: ClassVar[str] = "instance.unowned_stopped"
     instance: str
-
-
-EventData = dict[str, Any]

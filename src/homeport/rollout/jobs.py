@@ -4,17 +4,20 @@ from homeport.kernel.ids import EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import desired
 from homeport.rollout.model import Config
 from homeport.rollout.parts import Parts
+from homeport.rollout.previews import state as table
 from homeport.runtime.jobs.model import Target
 from homeport.runtime.model import InstanceSpec
 from homeport.spec.model import Cron, Spec
 
 
 def job_targets(parts: Parts) -> tuple[Target, ...]:
-    """One for each environment that serves a release with scheduled commands."""
+    """One for each environment that serves a release with scheduled commands, but for previews: what they
+    do by the clock (mail, invoices) is not for each branch to do again."""
     found = []
+    previews = {p.key for p in table.read(parts.state.store)}
     for environment in parts.state.environments():
         release = environment.serving
-        if release is None:
+        if release is None or (environment.app, environment.name) in previews:
             continue
         app = environment.app
         spec = parts.spec(app, environment.name, release)

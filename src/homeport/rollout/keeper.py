@@ -42,14 +42,16 @@ class Keeper:
         settings: Settings,
         in_use: Callable[[], frozenset[tuple[AppName, ReleaseId]]] = frozenset,
         sweep: Callable[[], None] = lambda: None,
+        previews: Callable[[], None] = lambda: None,
     ) -> None:
         """``in_use``: releases that something else than an instance runs in. ``sweep``: ends what is left
-        of one-off commands."""
+        of one-off commands. ``previews``: removes those whose time is over, has idle ones sleep."""
         self._parts = parts
         self._rollouts = rollouts
         self._settings = settings
         self._in_use = in_use
         self._sweep = sweep
+        self._previews = previews
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
@@ -57,6 +59,7 @@ class Keeper:
         self._crashes = _CrashBook()
         self._backoff: dict[object, tuple[float, float]] = {}
         self._cleaned_at = float("-inf")
+        self._looked_at: datetime | None = None
         self._liveness = Liveness(parts)
 
     def start(self) -> None:
@@ -73,7 +76,15 @@ class Keeper:
 
     def tick(self) -> None:
         """One round. Each part fails for itself: what cannot be done now is tried in the next round."""
-        for part in (self._instances, self._workers, self._modes, self._sweep, self._edge, self._clean):
+        for part in (
+            self._instances,
+            self._workers,
+            self._modes,
+            self._sweep,
+            self._previews,
+            self._edge,
+            self._clean,
+        ):
             if self._closing.is_set():
                 return
             try:
@@ -88,12 +99,16 @@ class Keeper:
 
     def _instances(self) -> None:
         parts = self._parts
+        began = parts.clock.now()
         # In this order: an instance is recorded before it is started and forgotten after it was stopped.
         statuses = {s.name: s for s in parts.runtime.observe()}
         instances = {i.name: i for i in parts.state.instances()}
         moving = {(c.app, c.environment) for c in parts.state.running()}
+        # What wakes a preview, or has it sleep, starts and stops its instances itself.
+        moving |= {(e.app, e.name) for e in parts.state.environments() if e.asleep}
         now = parts.clock.now()
         self._note_crashes(instances, statuses, now)
+        self._looked_at = began
         unowned = tuple(n for n in statuses if n not in instances and n not in self._stopping)
         if unowned:
             self._stop_unowned(unowned)
@@ -176,7 +191,9 @@ class Keeper:
             instance = instances.get(name)
             if instance is None or name in self._stopping or not self._crashes.crashed(status):
                 continue
-            if self._liveness.has_replaced(name):
+            # A preview that slept between two looks comes back with other processes.
+            began_anew = self._looked_at is not None and instance.created_at > self._looked_at
+            if began_anew or self._liveness.has_replaced(name):
                 continue
             times = self._crashes.count(name, now)
             if times > CRASH_LOOP and times % 20:

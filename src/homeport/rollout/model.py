@@ -113,6 +113,8 @@ class Environment:
     """Set by hand, over the spec's."""
     scale: tuple[tuple[str, int], ...]
     """Replicas by process set by hand, over the spec's."""
+    asleep: bool = False
+    """A preview whose instances are stopped until a request comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,8 @@ class Goal:
     """Hooks that run once it serves."""
     back: tuple[str, ...] = ()
     """Hooks that run when it was taken back."""
+    steps: tuple[float, ...] = ()
+    """Of a canary: its shares of the requests, rising, before it gets all of them."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -215,6 +219,7 @@ class Goal:
             "fresh": self.fresh,
             "traffic_first": self.traffic_first,
             "scaled": list(self.scaled),
+            "steps": list(self.steps),
             "hooks": {"first": self.first, "before": self.before, "after": self.after, "back": self.back},
         }
 
@@ -229,6 +234,7 @@ class Goal:
             fresh=data["fresh"],
             traffic_first=data.get("traffic_first", False),
             scaled=tuple(data.get("scaled", ())),
+            steps=tuple(data.get("steps", ())),
             **{moment: tuple(names) for moment, names in data.get("hooks", {}).items()},
         )
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from homeport.edge.model import Bind, EdgeState
@@ -15,12 +15,16 @@ from homeport.kernel.ids import AppName, EnvironmentName, InstanceName, ReleaseI
 from homeport.kernel.masking import Masker
 from homeport.rollout import desired, modes, storage
 from homeport.rollout.model import Config, Environment, Instance
+from homeport.rollout.sources import state as sources
 from homeport.rollout.state import State
 from homeport.runtime.model import InstanceSpec
 from homeport.runtime.port import LogReader, Runtime
 from homeport.spec.model import Spec
 
 log = logging.getLogger(__name__)
+
+HOOKS_SOCKET = "hooks.sock"
+"""In the data directory: where the edge brings webhooks."""
 
 
 @dataclass
@@ -157,4 +161,8 @@ def wanted_edge(state: State, http: Bind, https: Bind | None, data_dir: Path) ->
     needed |= {(e.app, e.routing) for e in environments if e.routing is not None}
     specs = {key: desired.spec_of(state.release(*key).spec) for key in needed}
     switched = modes.of_services(state, environments, specs, data_dir)
-    return desired.edge_state(http, https, environments, instances, specs, switched)
+    moving = frozenset((c.app, c.environment) for c in state.running())
+    wanted = desired.edge_state(http, https, environments, instances, specs, switched, moving)
+    if sources.has_webhooks(state.store):
+        wanted = replace(wanted, hooks=str(data_dir / HOOKS_SOCKET))
+    return wanted

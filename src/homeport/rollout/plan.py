@@ -7,12 +7,16 @@ asking again. What always holds, whichever prefix of a plan was carried out:
 - there are never fewer ready instances in rotation than before, until there are as many as wanted;
 - the instances that served before stay up until the verdict;
 - of a worker that is exclusive, old and new never run side by side.
+
+With the strategy "recreate" the old instances are stopped before the new ones start, as is wanted there;
+then the second and the third do not hold.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, ReleaseId
+from homeport.rollout import weights as shares
 from homeport.rollout.model import BUILD_ONLY, FULL_WEIGHT, Goal, Want
 
 
@@ -49,6 +53,8 @@ class Observed:
     """A reason to take the change back is recorded."""
     hooks: frozenset[str] = frozenset()
     """Hooks of this change that have run."""
+    passed: int = 0
+    """How many steps of a canary have been passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,20 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
+class Bake:
+    """Judge the canary at its share of the requests, until the step is passed or the canary condemned."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAndStop:
+    """Stop instances without weight once they have answered what they have, or their drain is over."""
+
+    names: tuple[InstanceName, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunHook:
     name: str
 
@@ -99,7 +119,18 @@ class Finish:
     """Record the verdict."""
 
 
-Step = BuildRelease | StartInstance | AwaitReady | Shift | RunHook | Promote | StopInstances | Finish
+Step = (
+    BuildRelease
+    | StartInstance
+    | AwaitReady
+    | Shift
+    | Bake
+    | DrainAndStop
+    | RunHook
+    | Promote
+    | StopInstances
+    | Finish
+)
 
 
 def plan(goal: Goal, change: ChangeId, seen: Observed, name: "NameInstance") -> tuple[Step, ...]:
@@ -133,9 +164,15 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
     wants = tuple(w for w in goal.wants if w.routed or not (workers_later or w.exclusive or w.after_traffic))
     swaps = () if workers_later else tuple(w for w in goal.wants if w not in wants)
     warm = seen.serving != goal.release
-    moved = False
+    moved = swapped = False
+    baking = goal.steps[seen.passed :] if not seen.promoted else ()
     if not seen.promoted:
         steps += _hooks(goal.first, seen)
+    if baking:
+        # One that has died under its requests is not waited for: judging it finds out.
+        instances = [replace(i, ready=True) if i.mine and i.weight else i for i in instances]
+    if goal.strategy == "recreate" and not seen.promoted:
+        instances = _clear(goal, instances, routing, steps)
     while True:
         chosen = {want.process: _choose(goal, want, instances) for want in wants}
         for want in wants:
@@ -155,6 +192,17 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
             instances = [replace(i, ready=True) if i.name in waiting_names else i for i in instances]
             chosen = {want.process: _choose(goal, want, instances) for want in wants}
         whole = all(len(chosen[want.process]) >= want.count for want in wants)
+        for n, share in enumerate(baking, seen.passed) if whole else ():
+            step_weights = _step_weights(share, wants, instances, chosen)
+            if step_weights is None:
+                break
+            if any(step_weights[i.name] != i.weight for i in instances if i.routed):
+                if not moved:
+                    moved = True
+                    steps += _hooks(goal.before, seen)
+                steps.append(Shift(tuple(sorted(step_weights.items())), routing, warm))
+                instances = _shifted(instances, step_weights)
+            steps.append(Bake(n))
         weights = _weights(goal, wants, instances, chosen)
         target = goal.release if whole else routing
         retire_left = whole and any(
@@ -165,16 +213,15 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
             or retire_left
             or any(weights[i.name] != i.weight for i in instances if i.routed)
         ):
-            if not moved and not seen.promoted:
-                moved = True
-                steps += _hooks(goal.before, seen)
+            if not seen.promoted and not swapped:
+                swapped = True
+                if not moved:
+                    moved = True
+                    steps += _hooks(goal.before, seen)
                 for want in (w for w in swaps if not w.after_traffic):
                     instances = _swap(goal, want, instances, name, steps)
             steps.append(Shift(tuple(sorted(weights.items())), target, warm))
-            instances = [
-                replace(i, weight=weights[i.name], retiring=weights[i.name] == 0) if i.routed else i
-                for i in instances
-            ]
+            instances = _shifted(instances, weights)
             routing = target
         if whole:
             break
@@ -195,6 +242,46 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
     steps += _hooks(goal.after, seen)
     steps.append(Finish())
     return tuple(steps)
+
+
+def _shifted(instances: list[Seen], weights: Mapping[InstanceName, int]) -> list[Seen]:
+    return [
+        replace(i, weight=weights[i.name], retiring=weights[i.name] == 0) if i.routed else i
+        for i in instances
+    ]
+
+
+def _step_weights(
+    share: float,
+    wants: tuple[Want, ...],
+    instances: list[Seen],
+    chosen: Mapping[ProcessName, list[Seen]],
+) -> dict[InstanceName, int] | None:
+    """Weights at a step of a canary; None when nothing serves beside it."""
+    new = {want.process: [i.name for i in chosen[want.process]] for want in wants if want.routed}
+    mine = {name for names in new.values() for name in names}
+    old = {
+        process: [i.name for i in instances if i.process == process and i.weight and i.name not in mine]
+        for process in new
+    }
+    found = shares.of_step(share, new, old)
+    return None if found is None else {i.name: i.weight for i in instances if i.routed} | found
+
+
+def _clear(goal: Goal, instances: list[Seen], routing: ReleaseId | None, steps: list[Step]) -> list[Seen]:
+    """Stop what is not to run beside the new instances, before the first of them starts."""
+    fitting = {want: _choose(goal, want, instances) for want in goal.wants}
+    kept = {i.name for group in fitting.values() for i in group}
+    others = [i for i in instances if i.name not in kept]
+    complete = all(len(group) >= want.count for want, group in fitting.items())
+    if not others or (complete and all(i.ready for group in fitting.values() for i in group)):
+        return instances
+    gone = tuple(i.name for i in others)
+    if any(i.weight for i in others):
+        weights = {i.name: 0 if i in others else i.weight for i in instances if i.routed}
+        steps.append(Shift(tuple(sorted(weights.items())), routing, False))
+    steps.append(DrainAndStop(gone))
+    return [i for i in instances if i.name not in gone]
 
 
 def _hooks(names: tuple[str, ...], seen: Observed) -> list[Step]:

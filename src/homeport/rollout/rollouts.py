@@ -91,12 +91,16 @@ class Rollouts:
         archive_digest: str,
         commit: Commit,
         replace_running: bool,
+        past_gate: str = "",
         actor: str,
         id: ChangeId | None = None,
     ) -> Change:
-        """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes."""
+        """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes.
+
+        ``past_gate``: why it may pass the environment's gate, where that has one. Raises ``rollout.gated``.
+        """
         return self._from_archive(
-            ChangeKind.DEPLOY, app, environment, archive_digest, commit, replace_running, actor, id
+            ChangeKind.DEPLOY, app, environment, archive_digest, commit, replace_running, past_gate, actor, id
         )
 
     def build(
@@ -114,7 +118,7 @@ class Rollouts:
         Deploys of the same archive find it. Raises as :meth:`deploy`.
         """
         return self._from_archive(
-            ChangeKind.BUILD, app, environment, archive_digest, commit, False, actor, id
+            ChangeKind.BUILD, app, environment, archive_digest, commit, False, "", actor, id
         )
 
     def _from_archive(
@@ -125,6 +129,7 @@ class Rollouts:
         archive_digest: str,
         commit: Commit,
         replace_running: bool,
+        past_gate: str,
         actor: str,
         id: ChangeId | None,
     ) -> Change:
@@ -138,6 +143,8 @@ class Rollouts:
         if whole.app != app:
             raise WRONG_APP.error(f"cannot deploy {app}: its homeport.toml names the app {whole.app!r}")
         spec = admission.spec_for(whole, environment)
+        ships = kind is not ChangeKind.BUILD
+        gated = ships and admission.check_gate(parts, app, environment, whole, past_gate)
         digest = rules.digest(tree, spec.build)
         admission.check(self._parts, app, environment, spec)
         before = admission.environment_or_none(self._parts, app, environment)
@@ -170,21 +177,27 @@ class Rollouts:
                         change=id,
                     ),
                 )
-            elif kind is ChangeKind.BUILD:
-                release = reusable.id
-            else:
+            elif ships:
                 release = admission.with_config(self._parts, tx, reusable, environment, config, id)
+            else:
+                release = reusable.id
             change = self._record(
                 tx,
                 id,
                 kind,
                 before or Environment(app, environment, None, None, (), ()),
-                Goal(release, (), BUILD_ONLY, 1, config.digest)
-                if kind is ChangeKind.BUILD
-                else _goal(release, spec, dict(before.scale) if before else {}, config),
+                _goal(release, spec, dict(before.scale) if before else {}, config)
+                if ships
+                else Goal(release, (), BUILD_ONLY, 1, config.digest),
                 config,
                 archive_digest=archive_digest,
             )
+            if gated:
+                tx.append(
+                    events.GatePassed(
+                        app=app, environment=environment, change=id, release=release, reason=past_gate
+                    )
+                )
             if reusable is not None:
                 tx.append(
                     events.BuildReused(
@@ -207,7 +220,7 @@ class Rollouts:
         now, _, config_before = self._serving(app, environment, "configure")
         serving = self._parts.state.release(app, now.serving or ReleaseId(""))
         return self._ship(
-            ChangeKind.CONFIGURE, serving, environment, now, config_before, replace_running, actor, id
+            ChangeKind.CONFIGURE, serving, environment, now, config_before, replace_running, "", actor, id
         )
 
     def promote(
@@ -217,6 +230,7 @@ class Rollouts:
         environment: EnvironmentName,
         *,
         replace_running: bool,
+        past_gate: str = "",
         actor: str,
         id: ChangeId | None = None,
     ) -> Change:
@@ -227,6 +241,8 @@ class Rollouts:
         served, _, _ = self._serving(app, source, "promote")
         release = self._parts.state.release(app, served.serving or ReleaseId(""))
         before = admission.environment_or_none(self._parts, app, environment)
+        whole = self._parts.whole_spec(app, release.id)
+        gated = admission.check_gate(self._parts, app, environment, whole, past_gate)
         serves = before is not None and before.serving == release.id
         config = self._serving(app, environment, "promote")[2] if serves else None
         return self._ship(
@@ -236,6 +252,7 @@ class Rollouts:
             before or Environment(app, environment, None, None, (), ()),
             config,
             replace_running,
+            past_gate if gated else "",
             actor,
             id,
         )
@@ -248,6 +265,7 @@ class Rollouts:
         now: Environment,
         serving_with: Config | None,
         replace_running: bool,
+        past_gate: str,
         actor: str,
         id: ChangeId | None,
     ) -> Change:
@@ -280,6 +298,12 @@ class Rollouts:
                 config,
             )
             change = self._record(tx, id, kind, now, goal, config)
+            if past_gate:
+                tx.append(
+                    events.GatePassed(
+                        app=app, environment=environment, change=id, release=goal.release, reason=past_gate
+                    )
+                )
         self._start(change.id)
         return change
 
@@ -553,6 +577,7 @@ def _goal(release: ReleaseId, spec: Spec, scale: Mapping[str, int], config: Conf
         spec.rollout.strategy,
         spec.rollout.batch,
         config.digest,
+        steps=tuple(s for s in spec.rollout.steps if s < 1) if spec.rollout.strategy == "canary" else (),
         first=_hooks(spec, "before-start"),
         before=_hooks(spec, "before-traffic"),
         after=_hooks(spec, "after-traffic"),

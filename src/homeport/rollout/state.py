@@ -50,7 +50,11 @@ class State:
 
     def environments(self, app: AppName | None = None) -> tuple[Environment, ...]:
         e = schema.environments.c
-        query = sa.select(schema.environments).order_by(e.app, e.name)
+        p = schema.previews.c
+        with_previews = schema.environments.outerjoin(
+            schema.previews, sa.and_(p.app == e.app, p.environment == e.name)
+        )
+        query = sa.select(schema.environments, p.asleep).select_from(with_previews).order_by(e.app, e.name)
         if app is not None:
             query = query.where(e.app == app)
         with self.store.read() as c:
@@ -302,6 +306,20 @@ def update_environment(tx: Transaction, app: AppName, name: EnvironmentName, **v
     tx.execute(e.update().where(e.c.app == app, e.c.name == name).values(**values))
 
 
+def wake(tx: Transaction, app: AppName, environment: EnvironmentName) -> None:
+    """A preview that sleeps does so no longer; nothing for any other environment."""
+    p = schema.previews
+    of_it = (p.c.app == app, p.c.environment == environment)
+    tx.execute(p.update().where(*of_it).values(asleep=False, used_at=text_time(tx.now)))
+
+
+def is_moving(tx: Transaction, app: AppName, environment: EnvironmentName) -> bool:
+    """Whether a change is at an environment; where not, none can begin before the transaction ends."""
+    c = schema.changes.c
+    query = sa.select(c.id).where(c.app == app, c.environment == environment, c.state == "running")
+    return tx.execute(query).first() is not None
+
+
 def insert_deployment(tx: Transaction, change: Change) -> None:
     tx.execute(
         schema.deployments.insert().values(
@@ -336,6 +354,10 @@ def delete_app(tx: Transaction, app: AppName) -> None:
         schema.modes,
         schema.cron_runs,
         schema.cron_jobs,
+        schema.sources,
+        schema.deliveries,
+        schema.previews,
+        schema.trials,
     ):
         tx.execute(table.delete().where(table.c.app == app))
     tx.execute(schema.apps.delete().where(schema.apps.c.name == app))
@@ -353,6 +375,7 @@ def _environment(row: Row[Any]) -> Environment:
         row.routing,
         _pairs(row.variables),
         _pairs(row.scale),
+        bool(row.asleep),
     )
 
 

@@ -14,14 +14,14 @@ from homeport.spec.model import Spec
 
 LOOPING = "crash-looping"
 
-Health = Literal["up", "degraded", "down", "empty"]
+Health = Literal["up", "degraded", "down", "empty", "asleep"]
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
     instance: Instance
     state: str
-    """The runtime's word, or "gone"."""
+    """The runtime's word, or "gone"; "asleep" in a preview that sleeps."""
     pid: int | None
     since: float
     exit: str
@@ -47,7 +47,8 @@ class ProcessView:
 class EnvironmentView:
     environment: Environment
     health: Health
-    """"up": all that is wanted serves; "degraded": some of it; "down": a process has nothing; "empty"."""
+    """"up": all that is wanted serves; "degraded": some of it; "down": a process has nothing; "empty";
+    "asleep": a preview whose next request starts it."""
     releases: tuple[ReleaseId, ...]
     """Releases that get traffic just now, as the edge reports it."""
     processes: tuple[ProcessView, ...]
@@ -69,6 +70,7 @@ def view(
     ``looping``: instances that crash again and again, and how often; they do not count as serving.
     """
     looping = looping or {}
+    absent = "asleep" if environment.asleep else "gone"
     views = []
     for i in instances:
         status = statuses.get(i.name) if statuses is not None else None
@@ -79,7 +81,7 @@ def view(
                 instance=i,
                 state=LOOPING
                 if i.name in looping and status
-                else (status.state.value if status else ("gone" if known else "unknown")),
+                else (status.state.value if status else (absent if known else "unknown")),
                 pid=status.pid if status else None,
                 since=status.since if status else 0.0,
                 exit=(f"{status.exit}, {looping[i.name]} times" if i.name in looping else status.exit)
@@ -129,6 +131,8 @@ def _share(
 def _health(environment: Environment, processes: Sequence[ProcessView]) -> Health:
     if environment.serving is None:
         return "empty"
+    if environment.asleep:
+        return "asleep"
     if any(p.serving == 0 < p.wanted for p in processes):
         return "down"
     return "up" if all(p.serving >= p.wanted for p in processes) else "degraded"

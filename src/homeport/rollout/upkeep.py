@@ -33,7 +33,9 @@ def heal_reason(
     instances: Sequence[Instance],
     statuses: Mapping[InstanceName, InstanceStatus],
 ) -> str | None:
-    """Why an environment that nothing moves has to be healed, or None."""
+    """Why an environment that nothing moves has to be healed, or None; never while it is asleep."""
+    if environment.asleep:
+        return None
     wanted = [i for i in instances if i.retire_at is None]
     orphaned = [i.name for i in wanted if (s := statuses.get(i.name)) and s.state is InstanceState.ORPHANED]
     if orphaned:

@@ -159,6 +159,7 @@ def stream(
 
         poller = select.poll()
         poller.register(read_end, select.POLLIN)
+        piped = True
         exited_at: float | None = None
         next_poll = 0.0
         while True:
@@ -170,23 +171,23 @@ def stream(
                 reason = "timeout"
             if reason is not None:
                 break
-            if poller.poll(50):
-                chunk = b""
-                with contextlib.suppress(BlockingIOError):
-                    chunk = os.read(read_end, 1 << 16)
-                if not chunk:
-                    break
-                on_output(chunk)
-            elif child.poll() is not None:
+            if child.poll() is not None:
                 # The program ended; a child of its own may still hold the pipe for a moment.
                 exited_at = exited_at or now
                 if now - exited_at > 0.2:
                     break
-        if reason is None:
-            try:
-                child.wait(timeout=max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                reason = "timeout"
+            if not piped:
+                if exited_at is not None:
+                    break
+                time.sleep(0.005)
+            elif poller.poll(50):
+                chunk = b""
+                with contextlib.suppress(BlockingIOError):
+                    chunk = os.read(read_end, 1 << 16)
+                if chunk:
+                    on_output(chunk)
+                else:
+                    piped = False
     finally:
         kill_group(child.pid)
         child.wait()
@@ -281,6 +282,11 @@ def own_pid() -> int:
     return os.getpid()
 
 
+def cores() -> int:
+    """How many processes can run at the same time."""
+    return len(os.sched_getaffinity(0))
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
@@ -337,6 +343,12 @@ def kill_marked(owner: str, instance: str) -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
+
+
+def kill_family(owner: str, name: str) -> None:
+    """Kill every process of the instance ``name`` and of all whose name begins with it and a dot."""
+    for instance in {m.instance for m in marked(owner) if f"{m.instance}.".startswith(f"{name}.")}:
+        kill_marked(owner, instance)
 
 
 def program(name: str) -> Path | None:

@@ -124,6 +124,80 @@ def test_sessions_of_servers_known_and_not(case: Case) -> None:
         wait_until(lambda: case.edge.sessions(SHOP, "a1") == 1)
 
 
+def shop(state: EdgeState, **settings: object) -> EdgeState:
+    changed = replace(state.services[0], **settings)  # type: ignore[arg-type]
+    return replace(state, services=(changed, *state.services[1:]))
+
+
+def test_counts(case: Case) -> None:
+    case.edge.apply(case.state(case.server("a1"), case.server("b1", 0)))
+    first = case.edge.counts()
+    assert {(c.service, c.name, c.requests, c.errors, c.sessions) for c in first.servers} == {
+        (SHOP, "a1", 0, 0, 0),
+        (SHOP, "b1", 0, 0, 0),
+    }
+    if isinstance(case.edge, FakeEdge):
+        case.edge.counted["a1"] = (5, 2)
+    else:
+        with Client(case.rig.port) as client:
+            for target in ("/who", "/who", "/status?404", "/status?500", "/status?503"):
+                client.get(target)
+    second = case.edge.counts()
+    assert second.worker == first.worker
+    assert {c.name: (c.requests, c.errors) for c in second.servers} == {"a1": (5, 2), "b1": (0, 0)}
+
+
+def test_what_waits_for_an_answer(case: Case) -> None:
+    case.edge.apply(case.state(case.server("a1")))
+    assert case.edge.waiting(SHOP, "a1") == case.edge.waiting(SHOP, "nobody") == 0
+    if isinstance(case.edge, FakeEdge):
+        case.edge.unanswered["a1"] = 1
+        assert case.edge.waiting(SHOP, "a1") == 1
+        return
+    with Client(case.rig.port) as client:
+        client.send(b"GET /slow?20 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: case.edge.waiting(SHOP, "a1") == 1)
+
+
+def test_sleeping_and_waking_without_a_reload_and_who_wants_in(case: Case) -> None:
+    awake = case.state(case.server("a1"))
+    assert case.edge.apply(awake).method == "runtime"
+    assert case.edge.apply(shop(case.state(), asleep=True)).method == "runtime"
+    assert case.edge.apply(shop(case.state(), asleep=True)).method == "none"
+    assert case.edge.wanted() == frozenset()
+    with Client(case.rig.port) as client:
+        if isinstance(case.edge, FakeEdge):
+            case.edge.asked.add(SHOP)
+        else:
+            client.send(b"GET /who HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: case.edge.wanted() == {SHOP})
+        assert case.edge.apply(awake).method == "runtime"
+        if isinstance(case.edge, HaproxyEdge):
+            assert client.read_answer().text == "a1"
+    assert case.edge.wanted() == frozenset()
+
+
+def test_cookies_are_followed_elsewhere_without_a_reload(case: Case) -> None:
+    def pinned(follow: bool | None) -> EdgeState:
+        one = replace(case.server("b1", 0), follow=follow)
+        return shop(case.state(case.server("a1"), one), stick="pin")
+
+    case.edge.apply(case.state(case.server("a1"), case.server("b1", 0)))
+    assert case.edge.apply(pinned(None)).method == "reload"
+    assert case.edge.apply(pinned(False)).method == "none"
+    assert case.edge.apply(pinned(True)).method == "runtime"
+    assert case.edge.apply(pinned(True)).method == "none"
+    assert case.edge.apply(pinned(None)).method == "runtime"
+
+
+def test_hooks_begin_by_a_reload_and_are_no_server(case: Case) -> None:
+    hooked = replace(case.state(case.server("a1")), hooks="/run/homeport/hooks.sock")
+    assert case.edge.apply(hooked).method == "reload"
+    assert case.edge.apply(hooked).method == "none"
+    assert [s.name for s in case.edge.observe()] == ["a1"]
+    assert [c.name for c in case.edge.counts().servers] == ["a1"]
+
+
 BROKEN = {
     "a weight over 256": lambda c: c.state(c.server("a1", 257)),
     "a negative weight": lambda c: c.state(c.server("a1", -1)),
@@ -136,6 +210,11 @@ BROKEN = {
     "a route twice": lambda c: c.state(routes=(Route("*", "/x", SHOP), Route("*", "/x/", SHOP))),
     "a host that is none": lambda c: c.state(routes=(Route("a b", "/", SHOP),)),
     "a prefix that is none": lambda c: c.state(routes=(Route("*", "x", SHOP),)),
+    "a stick that is none": lambda c: shop(c.state(c.server("a1")), stick="left"),
+    "hooks with a command": lambda c: replace(c.state(), hooks="/run/x.sock check"),
+    "hooks on no path": lambda c: replace(c.state(), hooks="localhost:80"),
+    "hooks beyond what a socket can be": lambda c: replace(c.state(), hooks="/" + "x" * 107),
+    "a service with the name of hooks": lambda c: replace(c.state(), services=(Service("hooks"),), routes=()),
     "a port that is none": lambda c: replace(c.state(), http=Bind("127.0.0.1", 0)),
 }
 
@@ -196,7 +275,14 @@ def test_out_of_reach(case: Case) -> None:
     state = case.state(case.server("a1"))
     case.edge.apply(state)
     case.vanish()
-    for call in (lambda: case.edge.apply(state), case.edge.observe, lambda: case.edge.sessions(SHOP, "a1")):
+    for call in (
+        lambda: case.edge.apply(state),
+        case.edge.observe,
+        lambda: case.edge.sessions(SHOP, "a1"),
+        case.edge.counts,
+        lambda: case.edge.waiting(SHOP, "a1"),
+        case.edge.wanted,
+    ):
         with pytest.raises(HomeportError) as caught:
             call()
         assert caught.value.code == "edge.unreachable"

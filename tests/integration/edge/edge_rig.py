@@ -169,6 +169,11 @@ class Backend:
             return await self._send(writer, 200, self.name.encode())
         if path == "/status":
             return await self._send(writer, int(query), b"the app's own", "text/html")
+        if path == "/cache":
+            writer.write(f"HTTP/1.1 200 X\r\nCache-Control: {query.replace('+', ' ')}\r\n".encode())
+            writer.write(b"Content-Length: 0\r\n\r\n")
+            await writer.drain()
+            return True
         if path == "/cut":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
             await writer.drain()

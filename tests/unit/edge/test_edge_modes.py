@@ -97,8 +97,16 @@ def test_maintenance_wins_and_a_mode_goes_with_its_service() -> None:
         assert modes.effective(state(*order)) == (DOWN,)
     gone = replace(state(DOWN, replace(READ, service=SITE)), services=SERVICES[1:])
     assert modes.effective(gone) == (replace(READ, service=SITE),)
-    assert modes.entries(replace(gone, services=())) == modes.Entries({}, {}, {}, {})
-    assert modes.entries(state()) == modes.Entries({}, {}, {}, {})
+    assert modes.entries(replace(gone, services=())) == modes.Entries({}, {}, {}, {}, {})
+    assert modes.entries(state()) == modes.Entries({}, {}, {}, {}, {})
+
+
+def test_a_service_that_sleeps_keeps_its_mode() -> None:
+    asleep = replace(state(), services=tuple(replace(s, asleep=s.name == SHOP) for s in SERVICES))
+    assert modes.entries(asleep).modes == {SHOP: f"{SHOP}/asleep"}
+    assert modes.entries(asleep).asleep == {SHOP: SHOP}
+    assert modes.entries(replace(asleep, modes=(READ,))).modes == {SHOP: f"{SHOP}/read-only"}
+    assert modes.entries(replace(asleep, modes=(READ,))).asleep == {SHOP: SHOP}
 
 
 @given(

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def server(name: str, weight: int = 100, **more: object) -> Server:
     return Server(name, 9000 + ord(name[0]), weight, **more)  # type: ignore[arg-type]
 
 
+def shop(*servers: Server, stick: str = "", asleep: bool = False) -> EdgeState:
+    plain = state(*servers)
+    return replace(
+        plain, services=(replace(plain.services[0], stick=stick, asleep=asleep), *plain.services[1:])
+    )
+
+
 class HaproxyModel:
     """Obeys runtime commands as HAProxy does; ``busy`` servers cannot be deleted."""
 
@@ -36,6 +44,7 @@ class HaproxyModel:
             str(LAYOUT.hosts): commands.host_entries(start.routes),
             str(LAYOUT.routes): commands.route_entries(start.routes),
             str(LAYOUT.health): commands.health_entries(start.services),
+            str(LAYOUT.pins): commands.pin_entries(start.services),
         }
         for file, entries in zip(LAYOUT.mode_maps, commands.mode_entries(start), strict=True):
             self.maps[str(file)] = dict(entries)
@@ -53,7 +62,7 @@ class HaproxyModel:
         return Running(
             1, self.digest, False,
             tuple(replace(s, connections=int(s.name in self.busy)) for s in self.servers.values()),
-            *(self._pairs(file) for file in (LAYOUT.hosts, LAYOUT.routes, LAYOUT.health)),
+            *(self._pairs(file) for file in (LAYOUT.hosts, LAYOUT.routes, LAYOUT.health, LAYOUT.pins)),
             tuple(self._pairs(file) for file in LAYOUT.mode_maps),
         )  # fmt: skip
 
@@ -65,8 +74,12 @@ class HaproxyModel:
         texts = self.maps[str(LAYOUT.mode_texts)]
         return all(
             {mode, f"{mode}.json", f"{mode}/retry"} <= texts.keys()
-            for mode in self.maps[str(LAYOUT.modes)].values()
+            for service, mode in self.maps[str(LAYOUT.modes)].items()
+            if mode != f"{service}/asleep" or service not in self.maps[str(LAYOUT.asleep)]
         )
+
+    def serves_or_holds(self) -> bool:
+        return self.serving() > 0 or all(SHOP in self.maps[str(m)] for m in (LAYOUT.asleep, LAYOUT.modes))
 
     def obey(self, command: str) -> None:
         words = command.split()
@@ -128,11 +141,18 @@ STATES = (
         ),
     ),
     replace(state(server("b")), modes=(Mode(SHOP, "read-only", exempt=("/",)), Mode(SITE, "maintenance"))),
+    shop(asleep=True),
 )
+PINNED = (
+    shop(server("a"), server("b", 0, follow=True), stick="pin"),
+    shop(server("a", 0), server("b", follow=False), stick="pin"),
+    shop(server("b"), server("c", 3), stick="pin"),
+    shop(stick="pin", asleep=True),
+)
+PAIRS = (*product(STATES, STATES), *product(PINNED, PINNED))
 
 
-@pytest.mark.parametrize("first", STATES)
-@pytest.mark.parametrize("then", STATES)
+@pytest.mark.parametrize(("first", "then"), PAIRS)
 def test_it_arrives_from_every_interrupted_prefix_and_always_serves(
     first: EdgeState, then: EdgeState
 ) -> None:
@@ -142,12 +162,12 @@ def test_it_arrives_from_every_interrupted_prefix_and_always_serves(
         haproxy = HaproxyModel(first)
         for step in steps[:stop]:
             haproxy.obey(step)
-            assert haproxy.serving() > 0, f"no server after {step}"
+            assert haproxy.serves_or_holds(), f"no server after {step}"
             assert haproxy.modes_are_whole(), step
         rest = plan(haproxy.running(), then, LAYOUT)
         for step in rest.commands if isinstance(rest, Runtime) else ():
             haproxy.obey(step)
-            assert haproxy.serving() > 0, f"no server after {step}"
+            assert haproxy.serves_or_holds(), f"no server after {step}"
             assert haproxy.modes_are_whole(), step
         assert differences(haproxy.running(), then, LAYOUT) == ()
         want = {s.name: s.weight for s in then.services[0].servers}
@@ -155,7 +175,7 @@ def test_it_arrives_from_every_interrupted_prefix_and_always_serves(
 
 
 def test_the_same_again_is_nothing() -> None:
-    for one in STATES:
+    for one in (*STATES, *PINNED):
         assert plan(HaproxyModel(one).running(), one, LAYOUT) == Nothing()
 
 
@@ -193,6 +213,8 @@ def test_what_needs_a_reload() -> None:
         replace(start, services=(replace(other, response_timeout=1.0), start.services[1])),
         replace(start, services=(replace(other, check_interval=9.0), start.services[1])),
         replace(start, services=(replace(other, unhealthy_after=9), start.services[1])),
+        replace(start, services=(replace(other, stick="side"), start.services[1])),
+        replace(start, hooks="/run/hooks.sock"),
         state(replace(server("a"), port=1)),
         state(replace(server("a"), address="::1")),
     ):
@@ -243,9 +265,53 @@ def test_a_draining_worker_obeys_the_modes_from_whatever_it_has(then: EdgeState)
 
 def test_a_mode_map_that_holds_a_key_twice_is_made_anew() -> None:
     running = HaproxyModel(ON).running()
-    doubled = (*running.mode_maps[:3], running.mode_maps[3] * 2)
+    doubled = (*running.mode_maps[:-1], running.mode_maps[-1] * 2)
     assert plan(replace(running, mode_maps=doubled), ON, LAYOUT) == Reload("a map holds a key twice")
     assert obey_modes(doubled, ON, LAYOUT) == (
         f"clear map {LAYOUT.modes}",
         f"add map {LAYOUT.modes} {SHOP} {SHOP}/maintenance",
     )
+
+
+def test_a_service_sleeps_before_its_servers_go_and_wakes_when_they_are_there() -> None:
+    there, asleep = shop(server("a"), server("b")), shop(asleep=True)
+    down = plan(HaproxyModel(there).running(), asleep, LAYOUT)
+    assert isinstance(down, Runtime)
+    assert down.commands[:2] == (
+        f"add map {LAYOUT.asleep} {SHOP} {SHOP}",
+        f"add map {LAYOUT.modes} {SHOP} {SHOP}/asleep",
+    )
+    up = plan(HaproxyModel(asleep).running(), there, LAYOUT)
+    assert isinstance(up, Runtime)
+    assert up.commands[-2:] == (f"del map {LAYOUT.modes} {SHOP}", f"del map {LAYOUT.asleep} {SHOP}")
+
+
+def test_following_changes_by_runtime_commands() -> None:
+    both = shop(server("a"), server("b", 0, follow=True), stick="pin")
+    none = shop(server("a"), server("b", 0, follow=False), stick="pin")
+    assert plan(HaproxyModel(both).running(), none, LAYOUT) == Runtime((f"del map {LAYOUT.pins} b",))
+    assert plan(HaproxyModel(none).running(), both, LAYOUT) == Runtime((f"add map {LAYOUT.pins} b b",))
+    gone = plan(HaproxyModel(both).running(), shop(server("a"), stick="pin"), LAYOUT)
+    assert isinstance(gone, Runtime)
+    assert gone.commands[:2] == (f"del map {LAYOUT.pins} b", f"set server {SHOP}/b state maint")
+
+
+@pytest.mark.parametrize(
+    ("stick", "weight", "follow", "followed"),
+    [
+        ("", 100, True, False),
+        ("side", 100, None, True),
+        ("side", 0, None, False),
+        ("side", 0, True, False),
+        ("side", 100, False, False),
+        ("pin", 100, None, True),
+        ("pin", 0, None, False),
+        ("pin", 0, True, True),
+        ("pin", 100, False, False),
+    ],
+)
+def test_which_servers_cookies_are_followed_to(
+    stick: str, weight: int, follow: bool | None, followed: bool
+) -> None:
+    one = shop(server("a", weight, follow=follow), stick=stick)
+    assert commands.pin_entries(one.services) == ({"a": "a"} if followed else {})

@@ -65,6 +65,7 @@ class World:
         self.seen = observed
         self.never_ready = never_ready
         self.bad_hooks: frozenset[str] = frozenset()
+        self.condemned_at: frozenset[int] = frozenset()
         self.chosen_before = [
             i
             for want in goal.wants
@@ -92,6 +93,9 @@ class World:
                 s = replace(s, built=True)
             case plan.StartInstance(process, n):
                 new = seen(self.goal.release, process, n, ready=False, mine=True)
+                if self.goal.strategy == "recreate":
+                    strangers = [i for i in s.instances if i.release != self.goal.release]
+                    assert not strangers, "old and new side by side"
                 if any(w.process == process and w.exclusive for w in self.goal.wants):
                     others = [i for i in s.instances if i.process == process and not i.mine]
                     kept = {i.name for i in self.chosen_before}
@@ -122,6 +126,17 @@ class World:
                         for i in s.instances
                     ),
                 )
+            case plan.Bake(n):
+                assert n == s.passed and not s.failed
+                mine = [i for i in s.instances if i.routed and i.weight and i.release == self.goal.release]
+                beside = [i for i in s.instances if i.routed and i.weight and i not in mine]
+                assert mine and beside, "a canary is judged with nothing beside it"
+                assert s.routing != self.goal.release or s.serving == self.goal.release
+                s = replace(s, failed=True) if n in self.condemned_at else replace(s, passed=n + 1)
+            case plan.DrainAndStop(names):
+                assert self.goal.strategy == "recreate"
+                assert all(i.weight == 0 for i in s.instances if i.name in names)
+                s = replace(s, instances=tuple(i for i in s.instances if i.name not in names))
             case plan.RunHook(hook):
                 assert hook not in s.hooks, "a hook runs twice"
                 moved = any(i.release == self.goal.release and i.weight for i in s.instances)
@@ -149,6 +164,8 @@ class World:
         self.check()
 
     def check(self) -> None:
+        if self.goal.strategy == "recreate":
+            return
         wanted = {w.process: w.count for w in self.goal.wants if w.routed}
         now = self.in_rotation()
         for process, before in self.started_in_rotation.items():
@@ -282,7 +299,7 @@ def test_rolling_that_fails_in_the_second_wave_gives_the_traffic_back():
 
 @st.composite
 def situations(draw):
-    strategy = draw(st.sampled_from(["blue-green", "rolling"]))
+    strategy = draw(st.sampled_from(["blue-green", "rolling", "canary", "recreate"]))
     wanted = goal(
         draw(st.sampled_from(["r1", "r2"])),
         web=draw(st.integers(1, 4)),
@@ -300,6 +317,8 @@ def situations(draw):
         back=draw(st.sampled_from([(), ("after-rollback",)])),
     )
     wanted = replace(wanted, first=draw(st.sampled_from([(), ("before-start",)])))
+    if strategy == "canary" and wanted.release != "r1":
+        wanted = replace(wanted, steps=draw(st.sampled_from([(0.5,), (0.05, 0.25), (0.01, 0.1, 0.9)])))
     instances = []
     for release in ("r1", "r2"):
         for process in ("web", "api", "worker"):
@@ -360,7 +379,56 @@ def test_a_failure_at_any_prefix_returns_to_what_served(situation, data):
     assert world.seen.routing == start.serving
 
 
-@pytest.mark.parametrize("strategy", ["blue-green", "rolling"])
+def canary(web=2, **more):
+    return replace(goal(web=web, strategy="canary", **more), steps=(0.05, 0.25))
+
+
+def test_a_canary_is_judged_at_each_step_and_then_gets_all():
+    old = [seen("r1", "web", n, weight=100) for n in (1, 2)]
+    world = World(canary(before=("before-traffic",)), observed(*old))
+    assert kinds_of(world.run()) == [
+        *("StartInstance", "StartInstance", "AwaitReady", "RunHook"),
+        *("Shift", "Bake", "Shift", "Bake", "Shift", "Promote", "Finish"),
+    ]
+    assert world.in_rotation() == {"web": 2}
+
+
+def test_a_condemned_canary_gives_its_traffic_back():
+    old = [seen("r1", "web", n, weight=100) for n in (1, 2)]
+    world = World(canary(), observed(*old))
+    world.condemned_at = frozenset({1})
+    assert kinds_of(world.run())[-4:] == ["Bake", "Shift", "StopInstances", "Finish"]
+    assert {(i.name, i.weight) for i in world.seen.instances} == {(i.name, 100) for i in old}
+
+
+def test_a_canary_that_died_is_judged_rather_than_waited_for():
+    old = [seen("r1", "web", 1, weight=247)]
+    dead = seen("r2", "web", 1, weight=13, mine=True, ready=False)
+    world = World(canary(web=1), observed(*old, dead))
+    assert world.steps()[0] == plan.Bake(0)
+
+
+def test_an_exclusive_worker_of_a_canary_waits_until_it_is_promoted():
+    old = [seen("r1", "web", 1, weight=100), seen("r1", "worker", 1)]
+    steps = kinds_of(World(canary(web=1, worker=1, exclusive=True), observed(*old)).run())
+    assert steps.index("StopInstances") > max(i for i, s in enumerate(steps) if s == "Bake")
+
+
+def test_a_first_deploy_has_nothing_to_be_compared_with():
+    world = World(canary(), observed(serving=None))
+    assert "Bake" not in kinds_of(world.run())
+
+
+def test_recreate_stops_the_old_before_it_starts_the_new():
+    old = [seen("r1", "web", 1, weight=100), seen("r1", "worker", 1)]
+    world = World(goal(web=1, worker=1, strategy="recreate"), observed(*old))
+    assert kinds_of(world.run()) == [
+        *("Shift", "DrainAndStop", "StartInstance", "StartInstance", "AwaitReady"),
+        *("Shift", "Promote", "Finish"),
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["blue-green", "rolling", "recreate"])
 def test_the_whole_plan_is_what_step_by_step_gives(strategy):
     instances = [seen("r1", "web", n, weight=100) for n in (1, 2, 3)]
     world = World(goal(web=3, worker=1, strategy=strategy), observed(*instances))
