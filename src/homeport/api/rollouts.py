@@ -9,6 +9,7 @@ from homeport.api.parameters import BROKEN, ENVIRONMENT, REFUSED, Actor, App, En
 from homeport.api.services import Services
 from homeport.kernel.errors import Kind
 from homeport.kernel.ids import AppName, EnvironmentName
+from homeport.rollout.steering import Steering
 from homeport.rollout.trials import Trial
 
 
@@ -23,7 +24,7 @@ def router(s: Services) -> APIRouter:
     def get_rollout(app: App, environment: Environment) -> wire.TrialOut:
         return s.trial(s.steering.newest(AppName(app), EnvironmentName(environment)))
 
-    def steer(name: str, summary: str, act: Callable[..., Trial]) -> None:
+    def steer(name: str, summary: str, act: Callable[[Steering], Callable[..., Trial]]) -> None:
         @found.post(
             f"{ENVIRONMENT}/rollout/{name}",
             responses=REFUSED,
@@ -31,11 +32,11 @@ def router(s: Services) -> APIRouter:
             operation_id=f"rollout_{name}",
         )
         def post(app: App, environment: Environment, actor: Actor = "api") -> wire.TrialOut:
-            return s.trial(act(AppName(app), EnvironmentName(environment), actor=actor))
+            return s.trial(act(s.steering)(AppName(app), EnvironmentName(environment), actor=actor))
 
-    steer("pause", "A canary stays at its step; it is still taken back when it is worse", s.steering.pause)
-    steer("resume", "A paused canary goes on; one that asked takes its next step", s.steering.resume)
-    steer("promote", "Give a canary all of the requests now; keep what is watched", s.steering.promote)
+    steer("pause", "A canary stays at its step; it is still taken back when it is worse", lambda x: x.pause)
+    steer("resume", "A paused canary goes on; one that asked takes its next step", lambda x: x.resume)
+    steer("promote", "Give a canary all of the requests now; keep what is watched", lambda x: x.promote)
 
     @found.post(
         ENVIRONMENT + "/rollout/abort",

@@ -38,7 +38,8 @@ class Service:
     """"side": a visitor stays with the server that answered first, by a cookie, while that has a weight.
     "pin": also after that. "": no cookie. Beginning and ending it take a reload."""
     asleep: bool = False
-    """Requests are held until it is not and has a server that is up; see ``Edge.wanted``."""
+    """Requests are held until it is not and has a server that is up; see ``Edge.wanted``. To be said while
+    its servers are still there: those go once they have nothing in hand."""
 
     def follows(self, server: Server) -> bool:
         """Whether cookies are followed to one of its servers."""

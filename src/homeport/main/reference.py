@@ -6,7 +6,6 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import click
@@ -206,8 +205,16 @@ def errors() -> str:
 
 def openapi() -> dict[str, Any]:
     """The API's own description. Its handlers are made and not called, so the services are empty."""
-    services = SimpleNamespace(parts=SimpleNamespace(state=None), rollouts=None, version=homeport.__version__)
-    return server.make(cast(Services, services)).openapi()
+    return server.make(cast(Services, _Empty())).openapi()
+
+
+class _Empty:
+    """Services that hold nothing: whatever is looked up in them is as empty."""
+
+    version = homeport.__version__
+
+    def __getattr__(self, name: str) -> "_Empty":
+        return self
 
 
 def api(description: Mapping[str, Any]) -> str:

@@ -144,6 +144,8 @@ def test_it_sleeps_and_wakes_under_load_without_a_failure(asleep: Rig) -> None:
     for thread in threads:
         thread.start()
     for _ in range(8):
+        asleep.edge.apply(shop(asleep, asleep.server("a1"), asleep=True))
+        wait_until(lambda: asleep.edge.sessions(SHOP, "a1") == 0)
         asleep.edge.apply(shop(asleep, asleep=True))
         held(asleep)
         wake(asleep)
