@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from homeport.kernel.ids import AppName, EnvironmentName, ProcessName
+from homeport.spec.model_database import Cache as Cache
+from homeport.spec.model_database import Database as Database
 from homeport.spec.model_pipeline import GATES as GATES
 from homeport.spec.model_pipeline import ON_NEWER as ON_NEWER
 from homeport.spec.model_pipeline import STAGES as STAGES
@@ -294,6 +296,8 @@ class Spec:
     pipeline: Pipeline = field(default_factory=Pipeline)
     previews: Previews | None = None
     """None: the app has no ``[previews]``."""
+    databases: tuple[Database, ...] = ()
+    caches: tuple[Cache, ...] = ()
     default_environment: EnvironmentName = PRODUCTION
     """The environment of a command that names none."""
     environments: tuple[tuple[EnvironmentName, "Spec"], ...] = ()
