@@ -216,3 +216,50 @@ def test_a_gate_is_passed_with_an_approval_or_a_reason(homeport, app):
     homeport.deploy(app, "--past-gate", "the shop is down")
     app.write("2")
     assert "has a gate" in homeport.deploy(app, status=5).stderr, "a commit pushed the gate away"
+
+
+class Browser:
+    """Keeps the cookies that it is given."""
+
+    def __init__(self, homeport, app):
+        self.homeport, self.app, self.cookies = homeport, app, {}
+
+    def release(self):
+        sent = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())} if self.cookies else {}
+        status, _, headers = self.homeport.get("/x", host=self.app.host, headers=sent)
+        assert status == 200
+        if "set-cookie" in headers:
+            name, _, value = headers["set-cookie"].partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return headers["x-release"]
+
+
+def test_a_pinned_browser_goes_on_talking_to_the_release_it_loaded(homeport, app):
+    pinned = 'pin = true\nwatch_for = "0s"'
+    app.write("1", rollout=pinned)
+    homeport.deploy(app)
+    loaded, later = Browser(homeport, app), Browser(homeport, app)
+    assert loaded.release() == "r1"
+    app.write("2", rollout=pinned)
+    homeport.deploy(app)
+    assert {loaded.release() for _ in range(10)} == {"r1"}
+    assert {later.release() for _ in range(10)} == {"r2"}
+    homeport.run("rollback", cwd=app.directory)
+    assert {later.release() for _ in range(10)} == {"r1"}, "held at what was gone back from"
+
+
+def test_a_sticky_visitor_stays_on_one_side_of_a_canary(homeport, app):
+    app.write("1", rollout=spec(more="sticky = true"))
+    homeport.deploy(app)
+    app.write("2", rollout=spec(more="sticky = true").replace("20%", "40%"))
+    deploy = homeport.start("deploy", cwd=app.directory)
+    homeport.wait(lambda: homeport.run("rollout", "pause", cwd=app.directory, status=None).returncode == 0)
+    visitors = [Browser(homeport, app) for _ in range(20)]
+    first = [visitor.release() for visitor in visitors]
+    assert set(first) == {"r1", "r2"}
+    for _ in range(5):
+        assert [visitor.release() for visitor in visitors] == first
+    homeport.run("rollout", "promote", cwd=app.directory)
+    told = ended(deploy)
+    assert deploy.returncode == 0, told
+    assert {visitor.release() for visitor in visitors} == {"r2"}

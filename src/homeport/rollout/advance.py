@@ -208,7 +208,7 @@ class Advance:
             )
         started = parts.clock.monotonic()
         try:
-            size = building.build(
+            work = building.Work(
                 source=parts.archive(change.archive or ""),
                 target=parts.release_directory(change.app, release.id),
                 log_path=parts.build_log(change.app, release.id),
@@ -230,6 +230,7 @@ class Advance:
                 cancelled=lambda: parts.state.change(change.id).cancelled or self.closing.is_set(),
                 clock=parts.clock,
             )
+            size = building.build(work)
         except HomeportError as e:
             if self.closing.is_set():
                 raise

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from homeport.kernel.clock import Clock
@@ -77,99 +78,84 @@ def check_room(data_dir: Path, needed: int) -> None:
         )
 
 
-def build(
-    *,
-    source: Path,
-    target: Path,
-    log_path: Path,
-    settings: Build,
-    hooks: tuple[Hook, ...],
-    environment: Mapping[str, str],
-    masker: Masker,
-    data_dir: Path,
-    name: str,
-    cancelled: Callable[[], bool],
-    clock: Clock,
-) -> int:
-    """Unpack ``source`` into ``target`` and run the build command there; returns bytes on disk.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A build: what it is made from, where, and under which limits."""
 
-    Begins anew whatever an interrupted build of this name left. On any error ``target`` is gone and
+    source: Path
+    """The archive."""
+    target: Path
+    log_path: Path
+    settings: Build
+    hooks: tuple[Hook, ...]
+    environment: Mapping[str, str]
+    masker: Masker
+    data_dir: Path
+    name: str
+    """The mark of its processes."""
+    cancelled: Callable[[], bool]
+    clock: Clock
+
+
+def build(work: Work) -> int:
+    """Unpack the source into the target and run the build command there; returns bytes on disk.
+
+    Begins anew whatever an interrupted build of this name left. On any error the target is gone and
     nothing of the build runs; the log stays. Raises ``rollout.build_failed``, ``build_timeout``,
     ``build_over_budget`` or ``cancelled``, with the log's last lines as details.
     """
-    process.kill_marked(str(data_dir), name)
-    files.remove_tree(target, within=data_dir)
-    log = BuildLog(log_path, masker)
+    process.kill_marked(str(work.data_dir), work.name)
+    files.remove_tree(work.target, within=work.data_dir)
+    log = BuildLog(work.log_path, work.masker)
     try:
         try:
-            return _build(source, target, log, settings, hooks, environment, data_dir, name, cancelled, clock)
+            return _build(work, log)
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise OVER_BUDGET.error(f"cannot build {name}: the disk is full") from e
+            raise OVER_BUDGET.error(f"cannot build {work.name}: the disk is full") from e
         finally:
             log.close()
     except BaseException as e:
-        files.remove_tree(target, within=data_dir)
+        files.remove_tree(work.target, within=work.data_dir)
         if isinstance(e, HomeportError) and not e.details:
-            e.details = files.tail_lines(log_path, 50)
+            e.details = files.tail_lines(work.log_path, 50)
         raise
 
 
-def _build(
-    source: Path,
-    target: Path,
-    log: BuildLog,
-    settings: Build,
-    hooks: tuple[Hook, ...],
-    environment: Mapping[str, str],
-    data_dir: Path,
-    name: str,
-    cancelled: Callable[[], bool],
-    clock: Clock,
-) -> int:
-    archive.unpack(source, target)
-    by_name = {hook.name: hook for hook in hooks}
+def _build(work: Work, log: BuildLog) -> int:
+    archive.unpack(work.source, work.target)
+    by_name = {hook.name: hook for hook in work.hooks}
+    command = work.settings.command
     steps = [
         ("hook before-build", by_name["before-build"]) if "before-build" in by_name else None,
-        ("build command", Hook("build", settings.command, settings.timeout)) if settings.command else None,
+        ("build command", Hook("build", command, work.settings.timeout)) if command else None,
         ("hook after-build", by_name["after-build"]) if "after-build" in by_name else None,
     ]
     for step in steps:
         if step is not None:
-            _run(*step, target, log, settings, environment, data_dir, name, cancelled, clock)
+            _run(*step, work, log)
     # Written out, so that it survives a power cut once it is recorded as ready.
-    process.run(("sync", "-f", str(target)), timeout=60, check=False)
-    return files.tree_bytes(target)
+    process.run(("sync", "-f", str(work.target)), timeout=60, check=False)
+    return files.tree_bytes(work.target)
 
 
-def _run(
-    what: str,
-    step: Hook,
-    target: Path,
-    log: BuildLog,
-    settings: Build,
-    environment: Mapping[str, str],
-    data_dir: Path,
-    name: str,
-    cancelled: Callable[[], bool],
-    clock: Clock,
-) -> None:
+def _run(what: str, step: Hook, work: Work, log: BuildLog) -> None:
     log.write(f"$ {step.command}\n".encode())
-    measured_at = clock.monotonic()
+    measured_at = work.clock.monotonic()
     pause = 0.5
 
     def watch() -> str | None:
         nonlocal measured_at, pause
-        if cancelled():
+        if work.cancelled():
             return "cancelled"
-        started = clock.monotonic()
+        started = work.clock.monotonic()
         if started - measured_at < pause:
             return None
-        if files.free_bytes(data_dir) < RESERVE:
+        if files.free_bytes(work.data_dir) < RESERVE:
             return "disk"
-        over = files.tree_bytes(target) > settings.disk
-        measured_at = clock.monotonic()
+        over = files.tree_bytes(work.target) > work.settings.disk
+        measured_at = work.clock.monotonic()
         # A walk over a large tree is slow: never spend more than a tenth of the time on it.
         pause = max(0.5, 10 * (measured_at - started))
         return "budget" if over else None
@@ -178,8 +164,8 @@ def _run(
     status, reason = process.stream(
         ["/bin/sh", "-c", step.command],
         timeout=step.timeout,
-        cwd=target,
-        env={**environment, **mark, process.OWNER: str(data_dir), process.INSTANCE: name},
+        cwd=work.target,
+        env={**work.environment, **mark, process.OWNER: str(work.data_dir), process.INSTANCE: work.name},
         on_output=log.write,
         poll=watch,
     )
@@ -190,9 +176,9 @@ def _run(
         )
     if reason == "cancelled":
         raise CANCELLED.error("cannot go on building: it was cancelled, or taken over by another command")
-    size = files.tree_bytes(target)
-    if reason is not None or size > settings.disk:
-        limit = f"build.disk is {format_size(settings.disk)}"
+    size = files.tree_bytes(work.target)
+    if reason is not None or size > work.settings.disk:
+        limit = f"build.disk is {format_size(work.settings.disk)}"
         what = "the disk is full" if reason == "disk" else f"it takes more than allowed ({limit})"
         raise OVER_BUDGET.error(f"cannot build: {what}", hint="make the build smaller, or raise build.disk")
     if status != 0:

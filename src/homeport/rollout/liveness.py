@@ -9,9 +9,9 @@ from homeport.rollout import desired, events
 from homeport.rollout.model import Instance
 from homeport.rollout.parts import Parts
 from homeport.runtime import commands
-from homeport.runtime.model import InstanceState
+from homeport.runtime.model import InstanceState, InstanceStatus
+from homeport.spec.model import Heartbeat, Process
 from homeport.spec.model import Liveness as Settings
-from homeport.spec.model import Process
 from homeport.system import files
 from homeport.system import process as system
 
@@ -42,6 +42,7 @@ class Liveness:
             for name in [n for n in book if n not in present]:
                 del book[name]
         now = parts.clock.monotonic()
+        statuses: dict[InstanceName, InstanceStatus] | None = None
         for instance in workers:
             process = parts.spec(instance.app, instance.environment, instance.release).process(
                 instance.process
@@ -50,7 +51,11 @@ class Liveness:
                 continue
             if process.liveness is not None:
                 self._ask(instance, process, process.liveness, now)
-            if process.heartbeat is not None and self._is_late(instance, process):
+            if process.heartbeat is None:
+                continue
+            if statuses is None:
+                statuses = {s.name: s for s in parts.runtime.observe()}
+            if self._is_late(instance, process.heartbeat, statuses.get(instance.name)):
                 self._restart(instance, f"its heartbeat is older than {process.heartbeat.max_age:g} s")
 
     def has_replaced(self, name: InstanceName) -> bool:
@@ -106,18 +111,16 @@ class Liveness:
             return f"took longer than {settings.timeout:g} s"
         return f"ended with status {status}" if status else None
 
-    def _is_late(self, instance: Instance, process: Process) -> bool:
-        assert process.heartbeat is not None
+    def _is_late(self, instance: Instance, heartbeat: Heartbeat, status: InstanceStatus | None) -> bool:
         parts = self._parts
         directory = parts.run_directory(instance.app, instance.environment, instance.release)
-        path = Path(desired.heartbeat_file(str(directory), process.heartbeat.file, instance.n))
-        status = next((s for s in parts.runtime.observe() if s.name == instance.name), None)
+        path = Path(desired.heartbeat_file(str(directory), heartbeat.file, instance.n))
         if status is None or status.state is not InstanceState.RUNNING:
             return False
         touched = files.modified_at(path)
         age = parts.clock.now().timestamp() - touched if touched is not None else status.since
         # A process that was just started has its whole time for the first touch.
-        return min(age, status.since) > process.heartbeat.max_age
+        return min(age, status.since) > heartbeat.max_age
 
     def _restart(self, instance: Instance, why: str) -> None:
         parts = self._parts

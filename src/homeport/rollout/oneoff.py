@@ -7,6 +7,7 @@ so that Ctrl-C, window sizes and a terminal that goes away are the kernel's busi
 import re
 import secrets
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,8 @@ MARK = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.run\.x-[0-9a-f]+\.[0-9]+")
 """App, environment, run and the caller's process: what every process of a command carries."""
 GONE = 137
 """The status of a command that was killed because its caller is gone."""
+SWEEP_EVERY = 30.0
+"""Seconds between two looks for commands that this control plane does not know of."""
 STARTS_WITHIN = 60.0
 """Seconds from its preparation in which a command counts as running though no process of it is seen."""
 
@@ -56,6 +59,8 @@ class OneOffs:
         self._parts = parts
         self._python = python
         self._running: dict[str, Running] = {}
+        self._lock = threading.Lock()
+        self._swept_at = float("-inf")
 
     def prepare(
         self,
@@ -105,7 +110,8 @@ class OneOffs:
                     command=list(command),
                 )
             )
-        self._running[run] = Running(mark, parts.clock.monotonic(), app, now.serving, wanted)
+        with self._lock:
+            self._running[run] = Running(mark, parts.clock.monotonic(), app, now.serving, wanted)
         return Prepared(run, now.serving, runner(self._python), prepared)
 
     def releases_in_use(self) -> frozenset[tuple[AppName, ReleaseId]]:
@@ -114,15 +120,23 @@ class OneOffs:
             return frozenset()
         alive = {m.instance for m in process.marked(str(self._parts.data_dir))}
         young = self._parts.clock.monotonic() - STARTS_WITHIN
-        self._running = {k: r for k, r in self._running.items() if r.name in alive or r.started > young}
-        return frozenset((r.app, r.release) for r in self._running.values())
+        with self._lock:
+            self._running = {k: r for k, r in self._running.items() if r.name in alive or r.started > young}
+            return frozenset((r.app, r.release) for r in self._running.values())
 
     def _marks(self) -> frozenset[str]:
         found = process.marked(str(self._parts.data_dir))
         return frozenset(m.instance for m in found if MARK.fullmatch(m.instance))
 
     def sweep(self) -> None:
-        """End commands whose caller is gone: killed with -9, it could tell nobody."""
+        """End commands whose caller is gone: killed with -9, it could tell nobody.
+
+        Looks through all processes, so it does that seldom while none is known to run.
+        """
+        now = self._parts.clock.monotonic()
+        if not self._running and now - self._swept_at < SWEEP_EVERY:
+            return
+        self._swept_at = now
         for mark in self._marks():
             app, environment, _, run, caller = mark.split(".")
             if caller != "0" and not process.is_alive(int(caller)):
@@ -131,7 +145,8 @@ class OneOffs:
     def ended(self, app: AppName, environment: EnvironmentName, run: str, status: int, *, actor: str) -> None:
         """Record how it ended, once. Raises ``rollout.unknown_run`` for one that was never begun here."""
         begun = self._begun(app, environment, run)
-        started = self._running.pop(run, None)
+        with self._lock:
+            started = self._running.pop(run, None)
         name = started.name if started is not None else ""
         for mark in self._marks():
             if mark.startswith(f"{app}.{environment}.run.{run}."):
