@@ -1,8 +1,11 @@
-"""What ``script/demo`` shows: staging, promote, deploys under load, a broken release that never takes traffic, a rollback."""
+"""What ``script/demo`` shows: staging, promote, deploys under load, a broken release that never takes traffic, a
+rollback; then two pushes through the pipeline, the first of which its canary takes back.
+"""
 
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +16,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,10 @@ from load import LoadProcess, Mix, compare_orders
 ROOT = Path(__file__).resolve().parent.parent
 HOMEPORT = ROOT / ".venv" / "bin" / "homeport"
 HOST = "shop.localhost"
+GETS = ("get", "pipeline")
+"""Kinds of load that ask for what the bad canary fails at."""
+OWN_ERROR = "no connection is left"
+"""What it says then."""
 
 
 @dataclass
@@ -34,6 +42,36 @@ class Deploy:
     expected: bool
 
 
+@dataclass
+class Push:
+    """A ``git push`` and the run of the pipeline that it was."""
+
+    what: str
+    commit: str
+    release: str
+    state: str
+    """Of the run: passed or failed."""
+    reason: str
+    serving: str
+    seconds: float
+    stages: dict[str, float]
+    """Seconds of each stage that began."""
+    requests: int
+    """Sent while it ran, to production."""
+    canary_requests: int
+    """Of them answered by the release on trial, up to the verdict, as the edge counted."""
+    canary_errors: int
+    failed: int
+    """Of the requests, as their clients saw them."""
+    failed_by_canary: int
+    """Of those, answered with status 500, which is the app's: the edge has others."""
+    expected: bool
+
+
+TOLD = re.compile(r"run #|✗|✓ (?!built|ready|traffic)|\bwaits|error:|hint:")
+"""What of a push is shown: its stages and the steps of its canary. ``homeport pipeline logs`` has all of it."""
+
+
 class Demo:
     def __init__(self, data_dir: Path, *, quiet: bool) -> None:
         self.data_dir = data_dir
@@ -41,6 +79,7 @@ class Demo:
         self.work = Path(tempfile.mkdtemp(prefix="homeport-demo-"))
         self.shop = self.work / "shop"
         self.deploys: list[Deploy] = []
+        self.pushes: list[Push] = []
         self.address = ""
         self.started = False
         self.load: LoadProcess | None = None
@@ -56,12 +95,12 @@ class Demo:
         print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
 
     def homeport(self, *arguments: str) -> dict[str, Any] | list[Any]:
-        """A command with --json; its answer."""
+        """A command with --json; its answer, whatever its status says of what it tells."""
         done = subprocess.run(
             [HOMEPORT, *arguments, "--json"],
             env=self.environment, cwd=self.work, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        if done.returncode not in (0, 7):
+        if not done.stdout:
             raise SystemExit(f"homeport {' '.join(arguments)} failed:\n{done.stderr}")
         return json.loads(done.stdout)
 
@@ -88,20 +127,8 @@ class Demo:
 
     def run(self, what: str, *arguments: str, promoted: bool, environment: str = "production") -> None:
         """A command as a user gives it, its output live; its verdict goes to the table."""
-        self.say(f"$ homeport {' '.join(arguments)}")
-        child = subprocess.Popen(
-            [HOMEPORT, *arguments], cwd=self.shop, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        assert child.stdout is not None
-        began = time.monotonic()
-        with child.stdout:
-            for line in child.stdout:
-                self.say(f"  {line.rstrip()}")
-        status = child.wait()
-        seconds = time.monotonic() - began
-        environments = self.homeport("status")["apps"][0]["environments"]
-        changes = next(e for e in environments if e["name"] == environment)
+        status, seconds = self.watch("homeport", *arguments)
+        changes = self.standing(environment)
         change = changes["change"]
         releases = {r["id"]: r for r in self.homeport("releases", "--app", "shop")}
         self.deploys.append(
@@ -119,6 +146,63 @@ class Demo:
         )
         self._say_load()
 
+    def watch(self, *command: str, told: re.Pattern[str] | None = None) -> tuple[int, float]:
+        """Run a command in the shop's repository, its output live: (status, seconds)."""
+        self.say(f"$ {' '.join(command)}")
+        argv = [HOMEPORT, *command[1:]] if command[0] == "homeport" else command
+        child = subprocess.Popen(
+            argv, cwd=self.shop, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert child.stdout is not None
+        began = time.monotonic()
+        with child.stdout:
+            for line in child.stdout:
+                text = line.removeprefix("remote: ").rstrip()
+                if told is None or (told.search(text) and "│" not in text):
+                    self.say(f"  {text}")
+        return child.wait(), time.monotonic() - began
+
+    def standing(self, environment: str = "production") -> dict[str, Any]:
+        environments = self.homeport("status")["apps"][0]["environments"]
+        return next(e for e in environments if e["name"] == environment)
+
+    def push(self, what: str, *, passes: bool) -> None:
+        """The newest commit by ``git push``: its run is told as it goes, then what its canary cost."""
+        assert self.load is not None
+        before = dict(self.load.latest)
+        served = self.standing()["serving"]
+        status, seconds = self.watch("git", "push", "homeport", "main", told=TOLD)
+        time.sleep(1.0)
+        after = self.load.latest
+        run = self.homeport("pipeline", "show", "--app", "shop")
+        trial = self.homeport("rollout", "show", "--app", "shop")
+        serving = self.standing()["serving"]
+        wanted = ("passed", trial["release"]) if passes else ("failed", served)
+        found = Push(
+            what=what,
+            commit=run["commit"][:10],
+            release=trial["release"],
+            state=run["state"],
+            reason=run["reason"],
+            serving=serving,
+            seconds=round(seconds, 2),
+            stages={s["name"]: _seconds(s) for s in run["stages"] if s["finished_at"]},
+            requests=after["sent"] - before["sent"],
+            canary_requests=trial["figures"]["canary_requests"],
+            canary_errors=trial["figures"]["canary_errors"],
+            failed=after["failed"] - before["failed"],
+            failed_by_canary=_own_errors(after) - _own_errors(before),
+            expected=((status == 0) == passes and (run["state"], serving) == wanted),
+        )
+        self.pushes.append(found)
+        self.say(f"  exit status {status} after {seconds:.1f} s; {serving} serves production")
+        told = f"  load: {found.requests} requests meanwhile, {found.failed} failed"
+        if found.failed:
+            share = 100 * found.failed_by_canary / found.requests
+            told += f"; {found.failed_by_canary} were the canary's own 500s, {share:.2f} % of all"
+        self.say(f"{told}\n")
+
     def _say_load(self) -> None:
         if self.load is not None:
             latest = self.load.latest
@@ -127,8 +211,9 @@ class Demo:
             self.say()
 
     def show(self) -> dict[str, Any]:
-        shutil.copytree(ROOT / "examples" / "shop", self.shop, ignore=shutil.ignore_patterns(".venv", "data"))
-        subprocess.run(["git", "init", "-q", str(self.shop)], check=True)
+        left_out = shutil.ignore_patterns(".venv", "data", "__pycache__")
+        shutil.copytree(ROOT / "examples" / "shop", self.shop, ignore=left_out)
+        subprocess.run(["git", "init", "-q", "-b", "main", str(self.shop)], check=True)
         self.up()
         self.commit("Open the shop")
         self.run("first, to staging", "deploy", "--env", "staging", promoted=True, environment="staging")
@@ -141,26 +226,44 @@ class Demo:
         self.commit("Clever, but broken", VERSION="3", BROKEN=True)
         self.run("broken release", "deploy", promoted=False)
         self.run("back to the first", "rollback", promoted=True)
+        self.say(
+            "# the same by git push, through the whole pipeline: checks, build, staging, smoke, canary, verify\n"
+        )
+        self.watch("homeport", "remote")
+        self.say()
+        self.commit("A mistake that shows under load", VERSION="4", BROKEN=False, LEAKY=True)
+        self.push("leaks under load", passes=False)
+        self.commit("No leak any more", VERSION="5", LEAKY=False)
+        self.push("mended", passes=True)
         time.sleep(1.0)
-        figures = self.load.stop()
+        return self.account(self.load.stop())
+
+    def account(self, figures: dict[str, Any]) -> dict[str, Any]:
+        """All that was seen. The one release on trial that was to fail answers 500; nothing else may."""
         orders = compare_orders(figures["acknowledged"], figures["unacknowledged"], self.stored_orders())
+        own = sum(p.failed_by_canary for p in self.pushes if p.state == "failed")
+        own = min(own, sum(figures["by_kind"].get(kind, {}).get("failed", 0) for kind in GETS))
+        others = [f for f in figures["failures"] if OWN_ERROR not in f["what"]]
         result = {
             "url": f"http://{HOST}:{self.address.rpartition(':')[2]}/",
             "data_dir": str(self.data_dir),
             "requests_sent": figures["sent"],
             "requests_failed": figures["failed"],
+            "failed_by_bad_canary": own,
+            "failed_otherwise": max(figures["failed"] - own, len(others)),
             "failures": figures["failures"],
             "orders_lost": len(orders["lost"]),
             "orders_doubled": len(orders["doubled"]),
             "by_kind": figures["by_kind"],
             "releases": figures["releases"],
             "deploys": [asdict(d) for d in self.deploys],
+            "pushes": [asdict(p) for p in self.pushes],
         }
         result["ok"] = (
-            not figures["failed"]
+            not result["failed_otherwise"]
             and not orders["lost"]
             and not orders["doubled"]
-            and all(d.expected for d in self.deploys)
+            and all(d.expected for d in (*self.deploys, *self.pushes))
         )
         return result
 
@@ -180,10 +283,20 @@ class Demo:
         for row in rows:
             self.say("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
         self.say()
-        self.say(f"requests sent   {result['requests_sent']}")
+        for p in self.pushes:
+            stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in p.stages.items())
+            self.say(f"push: {p.what}: {p.state} after {p.seconds:.1f} s, {p.serving} serves ({stages})")
+        self.say()
+        own, sent = result["failed_by_bad_canary"], result["requests_sent"]
+        self.say(f"requests sent   {sent}")
         self.say(f"requests failed {result['requests_failed']}")
-        for failure in result["failures"]:
-            self.say(f"  {failure['time']} {failure['kind']}: {failure['what']}")
+        self.say(
+            f"  of them GETs that the bad canary answered with its own 500: {own}, {100 * own / sent:.2f} % of all"
+        )
+        self.say(f"  otherwise: {result['failed_otherwise']}")
+        if result["failed_otherwise"]:
+            for failure in (f for f in result["failures"] if OWN_ERROR not in f["what"]):
+                self.say(f"  {failure['time']} {failure['kind']}: {failure['what']}")
         self.say(f"orders lost     {result['orders_lost']}, doubled {result['orders_doubled']}")
         self.say(f"open            {result['url']}")
 
@@ -195,6 +308,15 @@ class Demo:
                 [HOMEPORT, "down"], env=self.environment, cwd="/", capture_output=True, check=False
             )
         shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _own_errors(figures: dict[str, Any]) -> int:
+    return figures["statuses"].get("500", 0)
+
+
+def _seconds(stage: dict[str, Any]) -> float:
+    began, ended = (datetime.fromisoformat(stage[key]) for key in ("started_at", "finished_at"))
+    return round((ended - began).total_seconds(), 2)
 
 
 def _is_free(port: int) -> bool:

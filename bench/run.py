@@ -7,9 +7,11 @@ import platform
 import sys
 from typing import Any
 
+import canary
 import cron
 import edge
 import modes
+import pipeline
 import ship
 
 BENCHES = {
@@ -20,6 +22,8 @@ BENCHES = {
     "promote": lambda options, say: ship.promote(say=say),
     "modes": lambda options, say: modes.run(),
     "cron": lambda options, say: cron.figures(options.jobs, options.cron_seconds, options.kills),
+    "pipeline": lambda options, say: pipeline.run(options.rounds, say),
+    "canary": lambda options, say: canary.run(say=say),
 }
 
 
@@ -33,6 +37,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=20, help="scheduled commands, each due every second")
     parser.add_argument("--cron-seconds", type=float, default=53.0)
     parser.add_argument("--kills", type=int, default=50, help="of the control plane, meanwhile")
+    parser.add_argument("--rounds", type=int, default=5, help="pushes through the pipeline")
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHES)
     if unknown:

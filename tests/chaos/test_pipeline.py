@@ -88,6 +88,10 @@ class Rig:
         )
 
     def kill(self) -> None:
+        # The one before may have been killed a moment ago.
+        self.homeport.wait(
+            lambda: "serve" in self.homeport.pids().values(), what="the control plane to be back"
+        )
         os.kill(self.homeport.pid_of("serve"), signal.SIGKILL)
 
     def run(self, number: int) -> dict:

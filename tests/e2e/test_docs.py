@@ -37,6 +37,12 @@ PAGES = (
     "languages.md",
     "routes-and-several-apps.md",
     "limits-and-users.md",
+    "canaries.md",
+    "pipelines.md",
+    "gates.md",
+    "push-to-deploy.md",
+    "ci.md",
+    "previews.md",
     "troubleshooting.md",
 )
 READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md")

@@ -21,6 +21,8 @@ TICK = 0.2
 LONGEST = 130.0
 """Seconds that ``/slow`` takes at most."""
 LARGEST_ORDER = 1_000_000
+CONNECTIONS = 10
+"""To where the products are kept."""
 
 
 class Shop:
@@ -29,6 +31,7 @@ class Shop:
     def __init__(self, orders: Orders) -> None:
         self.stopping = False
         self._orders = orders
+        self._connections = CONNECTIONS
         name = os.environ.get("HOMEPORT_RELEASE") or f"v{release.VERSION}"
         self._release = name.encode()
         self._currency = os.environ.get("CURRENCY", "EUR")
@@ -100,6 +103,11 @@ class Shop:
         await self._reply(send, self._version)
 
     async def _list_products(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._connections:
+            await self._reply(send, b'{"error":"no connection is left"}', status=500)
+            return
+        if release.LEAKY:
+            self._connections -= 1
         await self._reply(send, self._products)
 
     async def _order(self, scope: Scope, receive: Receive, send: Send) -> None:

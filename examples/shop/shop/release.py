@@ -5,3 +5,5 @@ LOOK = "harbour"
 """harbour or sunset."""
 BROKEN = False
 """A mistake that only shows when the app runs: the health check then answers 500."""
+LEAKY = False
+"""A mistake that only shows under load: a connection is lost with each list of products, then there is none."""

@@ -106,7 +106,7 @@ async def _output(s: Services, stage: StageRun | None, offsets: list[int]) -> As
         return
     for index, path in enumerate(await asyncio.to_thread(_logs, s, stage)):
         while path is not None:
-            text, offsets[index] = await asyncio.to_thread(streams._read_from, path, offsets[index])
+            text, offsets[index] = await asyncio.to_thread(streams.read_from, path, offsets[index])
             if not text:
                 break
             yield text
@@ -121,7 +121,7 @@ def _logs(s: Services, stage: StageRun) -> tuple[Path | None, Path | None]:
         if stage.kind not in ("build", "deploy"):
             return None, own
         change = s.parts.state.change(change_of(stage))
-        return streams._build_log(s, change.app, change.goal.release, change.id), own
+        return streams.build_log(s, change.app, change.goal.release, change.id), own
     except HomeportError:
         return None, own
 

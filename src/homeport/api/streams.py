@@ -66,7 +66,7 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
     parts = services.parts
     store = parts.state.store
     found = parts.state.change(id)
-    log = _build_log(services, found.app, found.goal.release, id)
+    log = build_log(services, found.app, found.goal.release, id)
     yield ": here\n\n"
     seen = -1
     quiet = 0.0
@@ -81,7 +81,7 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
             after = r.seq
             yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
         while log is not None:
-            text, offset = await asyncio.to_thread(_read_from, log, offset)
+            text, offset = await asyncio.to_thread(read_from, log, offset)
             if not text:
                 break
             quiet = 0.0
@@ -111,13 +111,14 @@ def _trial(services: Services, id: ChangeId) -> wire.TrialOut | None:
     return services.trial(found) if found is not None else None
 
 
-def _build_log(services: Services, app: AppName, release: ReleaseId, id: ChangeId) -> Path | None:
+def build_log(services: Services, app: AppName, release: ReleaseId, id: ChangeId) -> Path | None:
     """The log of the build that this change made; None when it reused a release."""
     made = services.parts.state.release(app, release)
     return services.parts.build_log(app, release) if made.change == id else None
 
 
-def _read_from(path: Path, offset: int) -> tuple[str, int]:
+def read_from(path: Path, offset: int) -> tuple[str, int]:
+    """The next piece of a file's text from a byte on, in whole characters, and where it ends."""
     try:
         with open(path, "rb") as f:
             f.seek(offset)

@@ -20,7 +20,8 @@ class Interrupted(click.exceptions.Exit):
 def follow(
     session: Session, change: dict[str, Any], *, quiet: bool = False, wanted_back: bool = False
 ) -> None:
-    """Show a change until its verdict; exits with status 7 when it was not kept, unless that was wanted.
+    """Show a change until its verdict; exits with status 7 when it was not kept, unless that was wanted, and
+    with 5 when that was wanted and came too late.
 
     Ctrl-C leaves the change running and says so.
     """
@@ -30,8 +31,12 @@ def follow(
         click.echo(json.dumps(final, indent=2))
     else:
         _verdict(session, final, printer)
-    if final["result"]["verdict"] == "rolled back" and not wanted_back:
+    verdict = final["result"]["verdict"]
+    if verdict == "rolled back" and not wanted_back:
         raise click.exceptions.Exit(Kind.ROLLED_BACK.exit_status)
+    if verdict == "promoted" and wanted_back:
+        screen.note(f"it was too late to take {final['release']} back; homeport rollback goes back from it")
+        raise click.exceptions.Exit(Kind.CONFLICT.exit_status)
 
 
 def await_end(

@@ -4,9 +4,11 @@ git keeps what was pushed apart until this ends with status 0, and then moves th
 left. So a branch here is always at a commit whose run passed, or waits for a person.
 """
 
+import contextlib
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ PUSHER = "HOMEPORT_PUSHER"
 """Environment variable: who pushes, as the forced command of an SSH key says."""
 MAX_FILE = 200_000_000
 """Bytes of one file. The limit for a whole push counts compressed bytes, and a gigabyte of zeros is few."""
+MAX_FILES = 2_000_000_000
+"""Bytes of a commit's files together, as an archive. A tree can name one file any number of times."""
 MAX_SPEC = 256_000
 HEADS, PREVIEWS = "refs/heads/", "refs/previews/"
 GIT_TIMEOUT = 300.0
@@ -61,13 +65,14 @@ class Update:
 
 def one_update(text: str) -> Update:
     """The one ref that a push may move. Raises ``cli.push_refused``."""
-    updates = [Update(*line.split(" ", 2)) for line in text.splitlines()]
+    # Of very many the last line may be cut off.
+    updates = [Update(*f"{line}  ".split(" ", 2)) for line in text.splitlines()]
     if len(updates) != 1:
         raise REFUSED.error(
             f"cannot take {len(updates)} refs in one push",
             hint="push one branch at a time: git push homeport main",
         )
-    update = updates[0]
+    update = replace(updates[0], ref=updates[0].ref.rstrip(" "))
     if update.ref.startswith("refs/tags/"):
         raise REFUSED.error(
             f"cannot take tag {update.ref.removeprefix('refs/tags/')}: a tag starts nothing",
@@ -240,18 +245,32 @@ class _Commit:
         return self._asked(session) | {"branch": preview, "name": preview}
 
     def _asked(self, session: Session) -> dict[str, Any]:
-        told = self._git("log", "-1", "--format=%s%x00%an <%ae>%x00%cI", self.id, "--").stdout.strip("\n")
-        subject, author, committed_at = told.split("\0")
+        # A subject may be as long as a push.
+        told = self._git("log", "-1", "--format=%<(500,trunc)%s%x00%an <%ae>%x00%cI", self.id, "--").stdout
+        subject, author, at = told.strip("\n").split("\0")
+        committed_at: str | None = None
+        with contextlib.suppress(ValueError):
+            # git takes any number of seconds, and shows those that are no date as it likes.
+            committed_at = datetime.fromisoformat(at).isoformat()
         tree = f"{self.id}:{self._directory}" if self._directory else self.id
         with tempfile.TemporaryDirectory(prefix="homeport-push-") as directory:
             tar = Path(directory) / "tar"
-            self._git("archive", "--format=tar", f"--output={tar}", tree)
+            packed = self._git(
+                "archive", "--format=tar", f"--output={tar}", tree, check=False, most=MAX_FILES
+            )
+            if not packed.ok and tar.exists() and tar.stat().st_size >= MAX_FILES:
+                raise REFUSED.error(
+                    f"cannot take the push: its files are larger than {format_size(MAX_FILES)} together"
+                )
+            if not packed.ok:
+                why = packed.stderr.strip().splitlines()[-1:]
+                raise REFUSED.error(f"cannot read the files of {self.id[:10]}", details=why)
             with open(tar, "rb") as file:
                 archive = session.client.upload("/v1/archives", file)["digest"]
         return {
             "archive": archive,
             "commit": self.id,
-            "subject": subject[:500],
+            "subject": subject.rstrip()[:500],
             "author": author[:300],
             "committed_at": committed_at,
         }
@@ -277,5 +296,9 @@ class _Commit:
             argv = ("update-ref", "-d", update.ref, now)
         self._git(*argv, env=outside)
 
-    def _git(self, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> process.Result:
-        return process.run(("git", *arguments), timeout=GIT_TIMEOUT, check=check, env=env)
+    def _git(
+        self, *arguments: str, check: bool = True, env: dict[str, str] | None = None, most: int | None = None
+    ) -> process.Result:
+        """``most``: bytes of a file that it writes; it is ended when it goes on."""
+        limit = ("prlimit", f"--fsize={most}") if most is not None else ()
+        return process.run((*limit, "git", *arguments), timeout=GIT_TIMEOUT, check=check, env=env)

@@ -116,6 +116,9 @@ def tell_what(what: dict[str, Any]) -> None:
     more = what.get("commits_in_all", 0) - len(what.get("commits", []))
     if more > 0:
         click.echo(f"    {'':<13} and {more} more")
+    if not what.get("commits_known", True):
+        since = f" since {what['serving']}" if what.get("serving") else ""
+        click.echo(f"    {'':<13} others{since} are not known here, or not yet")
     if files := what.get("files"):
         click.echo(f"    {'files:':<13} {screen.printable(files[-1].strip())}")
     for index, c in enumerate(what.get("config", [])):
@@ -125,6 +128,8 @@ def tell_what(what: dict[str, Any]) -> None:
         changed = [line for line in what["spec"] if line[:1] in "+-"]
         for index, line in enumerate(changed[:20]):
             click.echo(f"    {'homeport.toml' if not index else '':<13} {screen.printable(line)}")
+        if len(changed) > 20 or what["spec"][-1].startswith("…"):
+            click.echo(f"    {'':<13} and more, which is not shown here: git diff")
 
 
 def tell_end(run: dict[str, Any]) -> None:

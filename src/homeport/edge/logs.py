@@ -62,6 +62,10 @@ def copy(source: int, path: Path, max_bytes: int, keep: int) -> None:
             continue
         data = whole + newline
         with contextlib.suppress(OSError):
+            if not _is_at(path, log):
+                # It was deleted, or moved away by hand: what is written there nobody reads.
+                os.close(log)
+                log = _open(path)
             while data:
                 # As many whole lines as still fit; one that fits no file gets a file of its own.
                 room = max_bytes - os.fstat(log).st_size
@@ -83,6 +87,13 @@ def rotate(path: Path, keep: int) -> None:
             os.replace(numbered(path, n), numbered(path, n + 1))
     if keep < 1:
         path.unlink(missing_ok=True)
+
+
+def _is_at(path: Path, log: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(log))
+    except FileNotFoundError:
+        return False
 
 
 def _open(path: Path) -> int:

@@ -14,6 +14,7 @@ from homeport.kernel.ids import (
     ReleaseId,
     ServiceName,
     is_name,
+    release_number,
 )
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import config as configuration
@@ -75,8 +76,37 @@ def spec_for(whole: Spec, environment: EnvironmentName) -> Spec:
 def is_gated(parts: Parts, app: AppName, environment: EnvironmentName, whole: Spec) -> bool:
     """Whether a deploy needs a person's approval: by the new release's spec, or by that of what serves."""
     now = environment_or_none(parts, app, environment)
-    serving = parts.whole_spec(app, now.serving) if now is not None and now.serving is not None else None
-    return gate.required(serving, whole, environment)
+    return gate.required(gatekeeper(parts, now) if now is not None else None, whole, environment)
+
+
+def gatekeeper(parts: Parts, environment: Environment) -> Spec | None:
+    """The whole spec whose gate holds besides a new release's own: that of the newest release that served the
+    environment, where it has one, else that of what serves now. So a rollback to a release from before the
+    gate does not open it. None: nothing serves.
+    """
+    if environment.serving is None:
+        return None
+    served = parts.state.served(environment.app, environment.name) | {environment.serving}
+    newest = parts.whole_spec(environment.app, max(served, key=release_number))
+    if gate.required(None, newest, environment.name):
+        return newest
+    return parts.whole_spec(environment.app, environment.serving)
+
+
+def check_rollback(parts: Parts, environment: Environment, release: ReleaseId) -> None:
+    """That a release to go back to served there before, where a gate asks for approvals. Raises ``rollout.gated``."""
+    app, name = environment.app, environment.name
+    found = parts.state.release(app, release)
+    base = found.base or found.id
+    served = {parts.state.release(app, r) for r in parts.state.served(app, name)}
+    if any(base in (r.base, r.id) for r in served):
+        return
+    if is_gated(parts, app, name, desired.spec_of(found.spec)):
+        raise GATED.error(
+            f"cannot go back to {release} in {name}: it never served there, and {name} has a gate",
+            hint="homeport pipeline run asks for approval; in an emergency homeport deploy COMMIT --past-gate REASON, "
+            "which is recorded",
+        )
 
 
 def check_gate(parts: Parts, app: AppName, environment: EnvironmentName, whole: Spec, past_gate: str) -> bool:

@@ -12,7 +12,6 @@ from homeport.rollout import build as building
 from homeport.rollout import config as configuration
 from homeport.rollout import desired, events, hooks, plan, readiness, state, trials
 from homeport.rollout.judge import Judge
-from homeport.rollout.judge import finish as finish_trial
 from homeport.rollout.model import (
     Change,
     ChangeKind,
@@ -22,6 +21,7 @@ from homeport.rollout.model import (
     Verdict,
 )
 from homeport.rollout.parts import Parts
+from homeport.rollout.promotion import finish as finish_trial
 from homeport.runtime import ports
 from homeport.runtime.model import InstanceState, InstanceStatus
 
@@ -121,8 +121,8 @@ class Advance:
             case plan.Bake(n):
                 self._judge.bake(change, n, self.closing)
             case plan.DrainAndStop(names):
-                self._drain(change, names)
-                stop_instances(self._parts, names, reason=f"by {_by(change)}", change=change.id)
+                if self._drain(change, names):
+                    stop_instances(self._parts, names, reason=f"by {_by(change)}", change=change.id)
             case plan.RunHook(hook):
                 self._run_hook(change, hook)
             case plan.Promote():
@@ -341,21 +341,25 @@ class Advance:
                 )
             raise problem
 
-    def _drain(self, change: Change, names: tuple[InstanceName, ...]) -> None:
-        """Wait until instances without weight are idle, for as long as the drain takes."""
+    def _drain(self, change: Change, names: tuple[InstanceName, ...]) -> bool:
+        """Wait until instances without weight are idle, for as long as the drain takes; False when it was
+        cancelled meanwhile: then they are still wanted."""
         parts = self._parts
         spec = parts.spec(change.app, change.environment, change.goal.release)
         until = parts.clock.monotonic() + spec.rollout.drain
         routed = [
             i for i in parts.state.instances(change.app, change.environment) if i.name in names and i.port
         ]
-        while parts.clock.monotonic() < until and not self.closing.is_set():
+        while parts.clock.monotonic() < until:
+            if self.closing.is_set() or parts.state.change(change.id).cancelled:
+                return False
             busy = (
                 parts.edge.sessions(service_name(i.app, i.environment, i.process), i.name) for i in routed
             )
             if not any(busy):
-                return
+                return True
             parts.clock.sleep(0.1)
+        return True
 
     def _shift(self, change: Change, step: plan.Shift) -> None:
         parts = self._parts
@@ -423,12 +427,25 @@ class Advance:
                 and release_number(before) > release_number(change.goal.release)
             ):
                 state.mark_left_as_bad(tx, change.app, change.environment, before)
+            watched_until = tx.now + timedelta(seconds=spec.rollout.watch_for + WATCH_SLACK)
             for instance in stored:
-                # Only the release before stays warm; those before it have had their time.
-                if instance.retire_at is not None and instance.release not in (before, change.goal.release):
+                # Only the release before stays warm; those before it have had their time. More or other
+                # instances of what serves leave it warm.
+                left = instance.release not in (before, change.goal.release)
+                if instance.retire_at is None or before == change.goal.release:
+                    continue
+                if left:
                     until = min(instance.drain_until or tx.now, tx.now + drain)
                     state.update_instance(
                         tx, instance.name, retire_at=text_time(tx.now), drain_until=text_time(until)
+                    )
+                elif promotion.watches and instance.release == before and instance.retire_at < watched_until:
+                    # Replaced batch by batch, the first ones went long ago.
+                    state.update_instance(
+                        tx,
+                        instance.name,
+                        retire_at=text_time(watched_until),
+                        drain_until=text_time(max(watched_until, instance.drain_until or watched_until)),
                     )
             state.insert_deployment(tx, change)
             promotion.write(tx)
@@ -466,7 +483,7 @@ class Advance:
         serving = parts.state.environment(change.app, change.environment).serving
         with parts.state.store.transaction(change.actor) as tx:
             if not promoted:
-                finish_trial(tx, parts, change.id)
+                finish_trial(tx, parts, change)
             seconds = (tx.now - change.started_at).total_seconds()
             state.update_change(
                 tx,

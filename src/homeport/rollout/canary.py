@@ -12,6 +12,8 @@ EDGES = tuple(0.002 * 2 ** (i / STEPS_AN_OCTAVE) for i in range(16 * STEPS_AN_OC
 Below 2 ms nothing is told apart: HAProxy's log counts whole milliseconds."""
 BUCKETS = len(EDGES) + 1
 Histogram = tuple[int, ...]
+OFTEN = 10
+"""So many times as long as nearly all answers that are known, a silence is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +188,10 @@ def still_waiting(latencies: Histogram, seconds: float) -> float:
     beyond = fsum(n * max(0.0, length - seconds) for n, length in zip(latencies, lengths, strict=True))
     count, longer = sum(latencies), above(latencies, bisect_left(EDGES, seconds) - 1)
     return max(beyond / whole, (longer + 1) / (count + 1))
+
+
+def is_long(silence: float, known: Histogram) -> bool:
+    """Whether so many seconds without any answer are long for the answers that are known. In long polling
+    they are not; and all of its requests wait for the same, so their number says nothing."""
+    usual = quantile(known, 0.99)
+    return usual is None or silence >= OFTEN * EDGES[min(usual, len(EDGES) - 1)]

@@ -10,15 +10,17 @@ from homeport.edge.access import Tail
 from homeport.edge.model import Counts
 from homeport.journal.store import Transaction, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
-from homeport.kernel.ids import ChangeId, InstanceName, ReleaseId
-from homeport.rollout import errors, events, trials, verdict
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
+from homeport.rollout import events, promotion, trials, verdict
+from homeport.rollout.crowd import Crowd
 from homeport.rollout.model import Change, ChangeKind, Instance
 from homeport.rollout.parts import Parts
-from homeport.rollout.rollouts import Rollouts, id_for
+from homeport.rollout.promotion import ROLLED_BACK, Promotion, is_kept, verdict_told, way_back
+from homeport.rollout.rollouts import Rollouts
 from homeport.rollout.signals import Signals
-from homeport.rollout.trials import CANARY, RUNNING, WATCH, Decision, Position, Standing, Trial
+from homeport.rollout.trials import CANARY, RUNNING, WATCH, Decision, Position, Trial
 from homeport.runtime.model import InstanceStatus
-from homeport.spec.model import Rollout
+from homeport.system import load, process
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Judge:
         self._parts = parts
         self._tail = tail
         self._signals = Signals(parts)
+        self._crowd = Crowd(process.cores())
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
         self._rollouts: Rollouts | None = None
@@ -90,10 +93,7 @@ class Judge:
             trial = trials.find(parts.state, change.id) or trial
             match trials.decide(trial, rollout, parts.clock.now()):
                 case Decision.TAKE_BACK:
-                    raise WORSE.error(
-                        f"cannot keep {trial.release}: {'; '.join(trial.evidence.condemned)}",
-                        hint="homeport rollout show tells the figures; homeport logs what it printed",
-                    )
+                    raise _worse(trial)
                 case Decision.GO_ON:
                     self._pass(change, trial)
                     return
@@ -108,7 +108,10 @@ class Judge:
         before = parts.state.environment(change.app, change.environment).serving
         now = parts.clock.now()
         _, position = self._tail.read(None)
-        trial = self._new(change, before, CANARY, verdict.Evidence(), position)
+        rollout = parts.spec(change.app, change.environment, change.goal.release).rollout
+        # A signal that was never measured is missing, however soon the step might be passed.
+        signals = tuple(sorted((s.name, 0, False) for s in rollout.signals))
+        trial = self._new(change, before, CANARY, verdict.Evidence(signals=signals), position)
         with parts.state.store.transaction(change.actor) as tx:
             trials.insert(tx, replace(trial, since=now))
             self._tell_step(tx, change, 0)
@@ -124,7 +127,7 @@ class Judge:
         parts = self._parts
         now = parts.clock.now()
         rollout = parts.spec(change.app, change.environment, change.goal.release).rollout
-        instances = self._instances(change)
+        instances = self._instances(change.app, change.environment, change.goal.release, before)
         mine = {str(i.name) for i in instances if i.change == change.id}
         counts = parts.edge.counts()
         # What this change started has done nothing before; of the others, what they did does not count.
@@ -148,11 +151,12 @@ class Judge:
             state=RUNNING,
         )
 
-    def _instances(self, change: Change | Trial) -> tuple[Instance, ...]:
-        """The routed ones of the new release that get requests."""
-        release = change.goal.release if isinstance(change, Change) else change.release
-        found = self._parts.state.instances(change.app, change.environment)
-        return tuple(i for i in found if i.release == release and i.port is not None and i.weight)
+    def _instances(
+        self, app: AppName, environment: EnvironmentName, *releases: ReleaseId | None
+    ) -> tuple[Instance, ...]:
+        """The routed ones of some releases that get requests."""
+        found = self._parts.state.instances(app, environment)
+        return tuple(i for i in found if i.release in releases and i.port is not None and i.weight)
 
     def _pass(self, change: Change, trial: Trial) -> None:
         steps = change.goal.steps
@@ -189,10 +193,15 @@ class Judge:
                 )
             )
 
-    def promoted(self, change: Change, before: ReleaseId | None) -> "Promotion":
-        """What a promotion does to trials: found out before its transaction, written in it."""
+    def promoted(self, change: Change, before: ReleaseId | None) -> Promotion:
+        """What a promotion does to trials: found out before its transaction, written in it.
+
+        Raises ``rollout.worse`` for a canary that was condemned after its last step.
+        """
         parts = self._parts
         trial = trials.find(parts.state, change.id)
+        if trial is not None and trials.decide_now(trial) is Decision.TAKE_BACK:
+            raise _worse(trial)
         rollout = parts.spec(change.app, change.environment, change.goal.release).rollout
         ships = change.kind in (ChangeKind.DEPLOY, ChangeKind.CONFIGURE, ChangeKind.PROMOTE)
         watched = None
@@ -209,12 +218,23 @@ class Judge:
     def look(self) -> None:
         """One look at each trial."""
         found = trials.running(self._parts.state)
+        self._signals.forget(frozenset(t.change for t in found))
         if not found:
             return
         counts = self._parts.edge.counts()
         statuses = {s.name: s for s in self._parts.runtime.observe()}
+        pids = [pid for trial in found for _, pid in trial.position.pids]
+        own = {pid: load.process_seconds(pid) for pid in pids}
+        self._crowd.look(self._parts.clock.monotonic(), load.busy_seconds(), own)
         for trial in found:
-            self._look(trial, counts, statuses)
+            try:
+                self._look(trial, counts, statuses)
+            except HomeportError as e:
+                # Such as an app that was destroyed meanwhile: the others are looked at all the same.
+                if not e.type.retry:
+                    log.error("judge of %s: %s", trial.app, e.sentence)
+            except Exception:
+                log.exception("judge of %s", trial.app)
 
     def _look(self, trial: Trial, counts: Counts, statuses: Mapping[InstanceName, InstanceStatus]) -> None:
         parts = self._parts
@@ -224,26 +244,34 @@ class Judge:
         rollout = parts.spec(trial.app, trial.environment, trial.release).rollout
         now = parts.clock.now()
         entries, position = self._tail.read(trial.position.log)
+        if trial.phase == WATCH and self._crowd.is_crowded([pid for _, pid in trial.position.pids]):
+            # Beside nothing, what others do to the machine would look like the release's doing.
+            entries = ()
         window, counted = trials.window(trial, counts, entries, now)
         if window.canary.requests == 0:
             waiting = self._waiting(trial, counts)
             window, counted = trials.window(trial, counts, entries, now, waiting)
         signals = self._signals.of(trial, rollout.signals)
-        evidence = verdict.look(trial.evidence, [window], trials.settings(rollout), signals)
         died = self._died(trial, statuses)
+        pids = self._known_pids(trial, statuses)
+        kept = trial.phase == WATCH and trial.promoted_by is not None
+        over = kept or (trial.phase == WATCH and trial.until is not None and now >= trial.until)
+        is_quiet = trials.is_quiet(trial, window) and pids == trial.position.pids
+        if is_quiet and not (signals or died or over):
+            # A canary may wait for traffic for days.
+            return
+        evidence = verdict.look(trial.evidence, [window], trials.settings(rollout), signals)
         if died and not evidence.condemned:
             evidence = replace(evidence, condemned=(died,))
-        kept = trial.phase == WATCH and trial.promoted_by is not None
         condemned = bool(evidence.condemned) and not kept
-        over = kept or (trial.phase == WATCH and trial.until is not None and now >= trial.until)
         standing = trials.standing(evidence, rollout, over=over)
-        standing = replace(standing, asked=trial.standing.asked)
         if kept:
-            reasons = (f"kept by {trial.promoted_by}", *standing.reasons)
-            standing = replace(standing, outcome=verdict.Outcome.PROMOTED.value, reasons=reasons)
+            standing = promotion.kept(standing, trial.promoted_by or "")
         state = trials.outcome_state(standing) if over else RUNNING
-        pids = trial.position.pids or _pids(self._instances(trial), statuses)
         with parts.state.store.transaction("homeport") as tx:
+            # It may have asked while this look was taken.
+            latest = trials.find(parts.state, trial.change) or trial
+            standing = replace(standing, asked=latest.standing.asked)
             trials.update(
                 tx,
                 trial.change,
@@ -253,7 +281,7 @@ class Judge:
                 **({"state": state} if over and not condemned else {}),
             )
             if (condemned and not trial.is_condemned) or (over and not condemned):
-                tx.append(_event(trial, standing))
+                tx.append(verdict_told(trial, standing))
         if condemned and trial.phase == WATCH:
             self._take_back(replace(trial, evidence=evidence, standing=standing), change)
 
@@ -275,20 +303,38 @@ class Judge:
                 return f"{name} crashed {times} times"
         if trial.phase != CANARY:
             return None
+        if trials.all_began_anew(trial, {n: s.pid for n, s in statuses.items()}):
+            return None
         for known, pid in trial.position.pids:
             status = statuses.get(InstanceName(known))
-            if status is None or status.pid != pid:
+            if trials.side_of(known, trial) == "new" and (status is None or status.pid != pid):
                 how = f" ({status.exit})" if status is not None and status.exit else ""
                 return f"{known} died{how}"
         return None
+
+    def _known_pids(
+        self, trial: Trial, statuses: Mapping[InstanceName, InstanceStatus]
+    ) -> tuple[tuple[str, int], ...]:
+        """Those that the next look compares with: as before, but where they were not known, or all are new."""
+        known = trial.position.pids
+        if known and not trials.all_began_anew(trial, {n: s.pid for n, s in statuses.items()}):
+            return known
+        instances = self._instances(trial.app, trial.environment, trial.release, trial.before)
+        found = _pids(instances, statuses)
+        is_whole = {str(i.name) for i in instances if i.release == trial.release} <= {n for n, _ in found}
+        return found if is_whole else known
 
     def _take_back(self, trial: Trial, change: Change) -> None:
         """Go back from a release that was promoted. Tried again at the next look where something else moves."""
         parts = self._parts
         assert self._rollouts is not None
         now = parts.state.environment(trial.app, trial.environment)
+        id = way_back(trial)
         state: str | None = None
-        if now.serving != trial.release or trial.before is None:
+        if (begun := self._begun(id)) is not None:
+            # This was cut off once it had recorded the way back.
+            state = ROLLED_BACK if not begun.done or parts.state.is_promoted(id) else trials.ENDED
+        elif now.serving != trial.release or trial.before is None:
             state = trials.ENDED
         elif not parts.state.running(trial.app, trial.environment):
             try:
@@ -298,57 +344,30 @@ class Judge:
                     release=trial.before,
                     replace_running=False,
                     actor="homeport",
-                    id=id_for(f"watch:{trial.change}"),
+                    id=id,
                 )
-                state = Standing("rolled back", (), {}).outcome
+                state = ROLLED_BACK
             except HomeportError as e:
-                if e.type is not errors.BUSY:
+                if not e.type.retry:
                     log.error("cannot take back %s of %s: %s", trial.release, trial.app, e.sentence)
-                    state = trials.ENDED
+                    with parts.state.store.transaction("homeport") as tx:
+                        is_kept(tx, trial, e.sentence)
         if state is not None:
             with parts.state.store.transaction("homeport") as tx:
                 trials.update(tx, trial.change, state=state)
 
-
-class Promotion:
-    def __init__(self, change: Change, trial: Trial | None, watched: Trial | None, rollout: Rollout) -> None:
-        self._change = change
-        self._trial = trial
-        self._watched = watched
-        self._rollout = rollout
-
-    def write(self, tx: Transaction) -> None:
-        """A canary is watched on, any other release from now; what was watched before is over."""
-        change, trial = self._change, self._trial
-        if trial is not None and trial.state == RUNNING:
-            if self._rollout.watch_for:
-                until = tx.now + timedelta(seconds=self._rollout.watch_for)
-                trials.update(
-                    tx,
-                    change.id,
-                    phase=WATCH,
-                    since=text_time(tx.now),
-                    until=text_time(until),
-                    paused_by=None,
-                )
-            else:
-                standing = trials.standing(trial.evidence, self._rollout, over=True)
-                trials.update(
-                    tx, change.id, state=trials.outcome_state(standing), standing=standing.to_json()
-                )
-                tx.append(_event(trial, standing))
-        if self._watched is not None:
-            trials.insert(tx, self._watched)
-        if trial is not None or self._watched is not None or change.kind is ChangeKind.ROLLBACK:
-            trials.end_others(tx, change.app, change.environment, change.id)
+    def _begun(self, id: ChangeId) -> Change | None:
+        try:
+            return self._parts.state.change(id)
+        except HomeportError:
+            return None
 
 
-def finish(tx: Transaction, parts: Parts, change: ChangeId) -> None:
-    """The change of a canary ends and it was not promoted."""
-    trial = trials.find(parts.state, change)
-    if trial is not None and trial.state == RUNNING and trial.phase == CANARY:
-        state = verdict.Outcome.ROLLED_BACK.value if trial.is_condemned else trials.ENDED
-        trials.update(tx, change, state=state)
+def _worse(trial: Trial) -> HomeportError:
+    return WORSE.error(
+        f"cannot keep {trial.release}: {'; '.join(trial.evidence.condemned)}",
+        hint="homeport rollout show tells the figures; homeport logs what it printed",
+    )
 
 
 def _pids(
@@ -356,17 +375,3 @@ def _pids(
 ) -> tuple[tuple[str, int], ...]:
     found = ((str(i.name), s.pid) for i in instances if (s := statuses.get(i.name)) is not None)
     return tuple((name, pid) for name, pid in found if pid is not None)
-
-
-def _event(trial: Trial, standing: Standing) -> events.ReleaseJudged:
-    return events.ReleaseJudged(
-        app=trial.app,
-        environment=trial.environment,
-        change=trial.change,
-        release=trial.release,
-        before=trial.before,
-        phase=trial.phase,
-        outcome=standing.outcome,
-        reasons=list(standing.reasons),
-        figures=standing.figures,
-    )

@@ -193,7 +193,7 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
             chosen = {want.process: _choose(goal, want, instances) for want in wants}
         whole = all(len(chosen[want.process]) >= want.count for want in wants)
         for n, share in enumerate(baking, seen.passed) if whole else ():
-            step_weights = _step_weights(share, wants, instances, chosen)
+            step_weights = _step_weights(share, goal, wants, instances, chosen)
             if step_weights is None:
                 break
             if any(step_weights[i.name] != i.weight for i in instances if i.routed):
@@ -253,19 +253,22 @@ def _shifted(instances: list[Seen], weights: Mapping[InstanceName, int]) -> list
 
 def _step_weights(
     share: float,
+    goal: Goal,
     wants: tuple[Want, ...],
     instances: list[Seen],
     chosen: Mapping[ProcessName, list[Seen]],
 ) -> dict[InstanceName, int] | None:
-    """Weights at a step of a canary; None when nothing serves beside it."""
+    """Weights at a step of a canary; None when no other release serves beside it."""
     new = {want.process: [i.name for i in chosen[want.process]] for want in wants if want.routed}
-    mine = {name for names in new.values() for name in names}
+    routed = [i for i in instances if i.routed]
     old = {
-        process: [i.name for i in instances if i.process == process and i.weight and i.name not in mine]
+        process: [i.name for i in routed if i.process == process and i.weight and i.release != goal.release]
         for process in new
     }
     found = shares.of_step(share, new, old)
-    return None if found is None else {i.name: i.weight for i in instances if i.routed} | found
+    # Those of the canary that were replaced, having lost their supervisor, would add to its share.
+    kept = {i.name: 0 if i.release == goal.release and i.process in new else i.weight for i in routed}
+    return None if found is None else kept | found
 
 
 def _clear(goal: Goal, instances: list[Seen], routing: ReleaseId | None, steps: list[Step]) -> list[Seen]:
@@ -312,15 +315,17 @@ def _swap(goal: Goal, want: Want, instances: list[Seen], name: NameInstance, ste
 def _take_back(goal: Goal, seen: Observed) -> tuple[Step, ...]:
     """Return the traffic to the instances that had it, stop what this change started."""
     steps: list[Step] = []
-    weights: dict[InstanceName, int] = {}
-    for i in seen.instances:
-        if not i.routed:
-            continue
-        serves = not i.mine and i.release == seen.serving and i.ready
-        back = serves and (i.weight > 0 or i.retiring)
-        weights[i.name] = FULL_WEIGHT if back else 0
-    shifted = any(i.mine and i.weight > 0 for i in seen.instances if i.routed)
-    if shifted or seen.routing != seen.serving:
+    routed = [i for i in seen.instances if i.routed]
+    had_it = [i for i in routed if not i.mine and i.release == seen.serving and (i.weight > 0 or i.retiring)]
+    well = {i.process for i in had_it if i.ready}
+    # Where none is ready just now, those in rotation stay there: nobody else would serve.
+    back = {i.name for i in had_it if i.ready or (i.process not in well and i.weight > 0 and i.usable)}
+    weights = {i.name: FULL_WEIGHT if i.name in back else 0 for i in routed}
+    shifted = any(i.mine and i.weight > 0 for i in routed)
+    # "recreate" takes the traffic from the old ones before it gives any to the new.
+    served = {i.process for i in routed if i.weight > 0}
+    waiting = any(i.process not in served for i in had_it if i.name in back)
+    if shifted or waiting or seen.routing != seen.serving:
         steps.append(Shift(tuple(sorted(weights.items())), seen.serving, warm=False))
     started = tuple(i.name for i in seen.instances if i.mine and (i.weight == 0 or not i.routed))
     if started:

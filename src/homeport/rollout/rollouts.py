@@ -317,7 +317,10 @@ class Rollouts:
         actor: str,
         id: ChangeId | None = None,
     ) -> Change:
-        """Go back to a release; without a name to the one that last served well."""
+        """Go back to a release; without a name to the one that last served well.
+
+        One that never served there is refused where there is a gate: ``rollout.gated``.
+        """
         parts = self._parts
         now = parts.state.environment(app, environment)
         if now.serving is None:
@@ -325,6 +328,8 @@ class Rollouts:
                 f"cannot roll back {app}: nothing serves in {environment}", hint="homeport deploy"
             )
         self._rollback_target(now, release)
+        if release is not None:
+            admission.check_rollback(parts, now, release)
         if replace_running:
             self._take_over(app, environment, actor)
             # What ran may have been promoted just before: then that is what is gone back from.

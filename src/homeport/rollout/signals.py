@@ -33,7 +33,7 @@ class Signals:
 
     def of(self, trial: Trial, wanted: tuple[Signal, ...]) -> list[canary.Signal]:
         """Each signal measured since the last look: one that was not says nothing."""
-        found = []
+        found: list[canary.Signal] = []
         now = self._parts.clock.monotonic()
         for signal in wanted:
             key = (trial.change, signal.name)
@@ -45,6 +45,12 @@ class Signals:
                 self._next[key] = now + signal.interval
                 self._asked[key] = self._pool.submit(self._measure, trial, signal)
         return found
+
+    def forget(self, present: frozenset[ChangeId]) -> None:
+        """Drop what is known of other trials than these."""
+        for book in (self._next, self._asked):
+            for key in [k for k in book if k[0] not in present]:
+                del book[key]
 
     def _measure(self, trial: Trial, signal: Signal) -> canary.Signal:
         value = self._number(trial, signal, "new", trial.release)
@@ -119,7 +125,11 @@ def number(text: str, path: str) -> float:
                 raise ValueError(f"the answer has no {path}")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("the answer is no number")
-    found = float(value)
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        # What Python says of it holds the answer, which may hold a secret.
+        raise ValueError("the answer is no number") from None
     if not math.isfinite(found):
         raise ValueError("the answer is no number")
     return found

@@ -177,6 +177,13 @@ class State:
         with self.store.read() as c:
             return tuple(Deployment(ReleaseId(r), Config.of(v, s), w) for r, v, s, w in c.execute(query))
 
+    def served(self, app: AppName, environment: EnvironmentName) -> frozenset[ReleaseId]:
+        """Every release that was ever promoted there."""
+        d = schema.deployments.c
+        query = sa.select(d.release).where(d.app == app, d.environment == environment).distinct()
+        with self.store.read() as c:
+            return frozenset(ReleaseId(r) for r in c.execute(query).scalars())
+
     def served_well(self, app: AppName, release: ReleaseId) -> bool | None:
         """Whether the last time that a release was promoted went well; None when it never was."""
         d = schema.deployments.c

@@ -4,7 +4,7 @@ from homeport.journal.store import Transaction
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName
 from homeport.rollout import events, trials
-from homeport.rollout.model import Change
+from homeport.rollout.model import Change, ChangeKind
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts, id_for
 from homeport.rollout.trials import CANARY, RUNNING, Trial
@@ -40,8 +40,19 @@ class Steering:
             )
         return trial
 
-    def _canary(self, app: AppName, environment: EnvironmentName, what: str) -> Trial:
+    def _steerable(self, app: AppName, environment: EnvironmentName, what: str) -> Trial:
+        """One whose end is not decided yet."""
         trial = self._running(app, environment, what)
+        change = self._parts.state.change(trial.change)
+        if trial.phase == CANARY and (change.cancelled or change.failure is not None):
+            raise NO_TRIAL.error(
+                f"cannot {what}: the canary {trial.release} is being taken back",
+                hint="homeport events -f tells when it is over; then deploy it again",
+            )
+        return trial
+
+    def _canary(self, app: AppName, environment: EnvironmentName, what: str) -> Trial:
+        trial = self._steerable(app, environment, what)
         if trial.phase != CANARY:
             raise NO_TRIAL.error(
                 f"cannot {what}: {trial.release} has all of the requests of {environment} already",
@@ -73,14 +84,21 @@ class Steering:
 
     def promote(self, app: AppName, environment: EnvironmentName, *, actor: str) -> Trial:
         """A canary gets all of the requests now; what is watched is kept."""
-        trial = self._running(app, environment, "promote")
+        trial = self._steerable(app, environment, "promote")
         with self._parts.state.store.transaction(actor) as tx:
             trials.update(tx, trial.change, promoted_by=actor, paused_by=None)
             self._tell(tx, trial, "promote")
         return self.newest(app, environment)
 
     def abort(self, app: AppName, environment: EnvironmentName, *, actor: str, key: str | None) -> Change:
-        """Take back: a canary's change is cancelled; from what is watched it is rolled back."""
+        """Take back: a canary's change is cancelled; from what is watched it is rolled back.
+
+        Asked again with the same ``key`` it is the same rollback.
+        """
+        if key is not None:
+            asked = self._rollouts.made_by(key, ChangeKind.ROLLBACK, app, environment, lambda _: True)
+            if asked is not None:
+                return asked
         trial = self._running(app, environment, "abort")
         if trial.phase == CANARY:
             return self._rollouts.abort(trial.change)

@@ -16,7 +16,7 @@ from homeport.edge.access import Access
 from homeport.edge.model import Counts
 from homeport.journal import schema
 from homeport.journal.store import Transaction, parse_time, text_time
-from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, ReleaseId
+from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, InstanceName, ReleaseId
 from homeport.rollout import verdict
 from homeport.rollout.canary import Settings, Side, Window, histogram
 from homeport.rollout.state import State
@@ -30,6 +30,8 @@ ENDED = "ended"
 """Nothing was decided: another release took over, or the change failed for another reason."""
 LOOKS_WORSE = 0.5
 """So near to a roll-back (see ``verdict.Figures``) a canary does not go on for want of traffic."""
+LONGEST = 2.0
+"""Seconds that a window counts for at most: when the clock jumped or nobody looked, nobody waited so long."""
 STICKY_CLUMP = 3.0
 """So many errors may come at a time from one visitor who stays on his side and tries again."""
 
@@ -46,7 +48,7 @@ class Position:
     log: Any
     """Of the access log's tail."""
     pids: tuple[tuple[str, int], ...] = ()
-    """The new release's processes: another one means that it died."""
+    """The processes of both sides: another one of the new release means that it died."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -138,12 +140,17 @@ def settings(rollout: Rollout) -> Settings:
     )
 
 
-def decide(trial: Trial, rollout: Rollout, now: datetime) -> Decision:
-    """What becomes of a canary at its step."""
+def decide_now(trial: Trial) -> Decision | None:
+    """What became of a canary whatever its step: a person kept it, or it is worse."""
     if trial.promoted_by is not None:
         return Decision.GO_ON
-    if trial.is_condemned:
-        return Decision.TAKE_BACK
+    return Decision.TAKE_BACK if trial.is_condemned else None
+
+
+def decide(trial: Trial, rollout: Rollout, now: datetime) -> Decision:
+    """What becomes of a canary at its step."""
+    if (decided := decide_now(trial)) is not None:
+        return decided
     if trial.standing.asked == trial.step and trial.paused_by is None:
         return Decision.GO_ON
     if trial.paused_by is not None or now < trial.since + timedelta(seconds=rollout.bake):
@@ -175,6 +182,13 @@ def side_of(instance: str, trial: Trial) -> str | None:
     if (app, environment) != (trial.app, trial.environment):
         return None
     return "new" if release == trial.release else "before" if release == trial.before else None
+
+
+def all_began_anew(trial: Trial, pids: Mapping[InstanceName, int | None]) -> bool:
+    """Whether every process of the release before is another one too: the machine, or Homeport, was
+    restarted, and no release is to blame."""
+    before = [(name, pid) for name, pid in trial.position.pids if side_of(name, trial) == "before"]
+    return bool(before) and all(pids.get(InstanceName(name)) != pid for name, pid in before)
 
 
 def window(
@@ -218,8 +232,15 @@ def window(
             (waiting or {}).get(side, 0),
         )
 
-    seconds = max(0.001, (now - trial.position.at).total_seconds())
+    seconds = min(LONGEST, max(0.001, (now - trial.position.at).total_seconds()))
     return Window(made("new"), made("before") if trial.phase == CANARY else None, seconds), tuple(counted)
+
+
+def is_quiet(trial: Trial, window: Window) -> bool:
+    """Whether nothing happened, and nothing is waited for, that a look would have to record."""
+    sides = [s for s in (window.canary, window.stable) if s is not None]
+    happened = any(s.requests or s.latencies or s.unanswered for s in sides)
+    return not (happened or trial.is_condemned or trial.evidence.silence is not None)
 
 
 def baseline(entries: Iterable[Access], app: str, environment: str, release: ReleaseId | None) -> Evidence:

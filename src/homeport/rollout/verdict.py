@@ -31,6 +31,7 @@ from homeport.rollout.canary import (
     Totals,
     Window,
     above,
+    is_long,
     quantile,
     still_waiting,
     with_signals,
@@ -45,6 +46,7 @@ from homeport.rollout.power import (
     QUANTILES,
     latencies_needed,
     limits,
+    limits_alone,
     requests_needed,
     upper,
 )
@@ -55,6 +57,7 @@ SILENCE = 3.0
 SILENCES = 100
 SILENCE_ALONE = 10.0
 """The same where there is none to compare."""
+MANY = 1_000_000
 DOUBT = 0.5
 """So near to a roll-back (by its logarithm) the evidence must not be for a promotion."""
 SIGNAL_LOOKS = 3
@@ -229,14 +232,16 @@ def _latency_against_stable(evidence: Evidence, windows: Sequence[Window], setti
         return evidence.slower
     tables: list[list[tuple[int, int, int, int]]] = [[] for _ in QUANTILES]
     alone: list[tuple[int, int, float]] = []
+    far = limits_alone(past, settings)
     for n, (edge, limit) in enumerate(limits(past, settings)):
         bound = upper(above(past, edge) / known, known)
         hits = requests = 0
         for w in measured:
-            over, of = above(w.canary.latencies, limit), sum(w.canary.latencies)
-            if w.stable is None:
-                hits, requests = hits + over, requests + of
-            elif w.stable.latencies:
+            of = sum(w.canary.latencies)
+            if w.stable is None and n < len(far):
+                hits, requests = hits + above(w.canary.latencies, far[n][1]), requests + of
+            elif w.stable is not None and w.stable.latencies:
+                over = above(w.canary.latencies, limit)
                 others = above(w.stable.latencies, edge)
                 tables[n].append((over, of, over + others, of + sum(w.stable.latencies)))
         alone.append((hits, requests, bound))
@@ -273,7 +278,7 @@ def _charges(e: Evidence, windows: Sequence[Window], settings: Settings) -> tupl
         found.append(_comparison(e))
     if e.slower.log_evidence >= threshold:
         by = f"slower by more than {settings.max_latency_increase or 0:.0%}"
-        found.append(f"{by}: of the canary {e.canary.speed}, of the release before {e.stable.speed}")
+        found.append(f"{by}: of the new release {e.canary.speed}, of the release before {e.stable.speed}")
     if _is_silent(e, windows, threshold):
         waiting = min(w.canary.unanswered for w in windows)
         found.append(f"no answer for {e.silence:.0f} s, {waiting} requests wait")
@@ -297,7 +302,8 @@ def _is_silent(e: Evidence, windows: Sequence[Window], threshold: float) -> bool
         return False
     beside = [w.stable for w in windows if w.stable is not None]
     if not beside:
-        return e.silence >= SILENCE_ALONE
+        known = tuple(map(sum, zip(e.stable.latencies, e.canary.latencies, strict=True)))
+        return e.silence >= SILENCE_ALONE and is_long(e.silence, known)
     stuck = max(s.unanswered for s in beside)
     chance = (stuck + 1) / (e.answered_meanwhile + stuck + 1)
     if any(e.stable.latencies):
@@ -311,11 +317,11 @@ def _missing(e: Evidence, settings: Settings) -> tuple[str, ...]:
     found = []
     requests, latencies = _shortfall(e, settings)
     if requests:
-        found.append(f"{requests:,} more requests to the canary, for a rise in errors to show")
+        found.append(f"{_more(requests)} requests to the new release, for a rise in errors to show")
     if latencies and sum(e.stable.latencies) < FEWEST_LATENCIES:
         found.append("answers of the release before, to compare latency with")
     elif latencies:
-        found.append(f"{latencies:,} more answers of the canary, for a rise in latency to show")
+        found.append(f"{_more(latencies)} answers of the new release, for a rise in latency to show")
     doubt = settings.log_threshold * DOUBT
     if _fails_too_often(e, settings) and e.worse.log_evidence >= doubt:
         found.append(f"it looks worse, which is not proven: {_comparison(e)}")
@@ -332,6 +338,11 @@ def _missing(e: Evidence, settings: Settings) -> tuple[str, ...]:
         elif looks:
             found.append(f"signal {name}: it is out of bounds")
     return tuple(found)
+
+
+def _more(count: int) -> str:
+    """A number that will not come is not told."""
+    return "many more" if count > MANY else f"{count:,} more"
 
 
 def _share(e: Evidence) -> float | None:
@@ -390,4 +401,4 @@ def _figures(e: Evidence, settings: Settings) -> Figures:
 
 def _comparison(e: Evidence) -> str:
     beside = f", of the release before {e.stable.failures}" if e.stable.requests else ""
-    return f"of the canary {e.canary.failures}{beside}"
+    return f"of the new release {e.canary.failures}{beside}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from edge_rig import SHOP, Client, wait_until
 
 from homeport.edge import access
 from homeport.edge.access import Tail
-from homeport.edge.logs import rotate
+from homeport.edge.logs import copy, rotate
 
 
 def line(n: int, at: float = 1000.0, total_ms: int = 5) -> str:
@@ -97,6 +98,22 @@ def test_a_position_in_a_log_that_is_gone(log: Path) -> None:
     os.replace(aside, log)
     assert names(tail.read(position)[0]) == ["a8"]
     assert names(tail.read({})[0]) == ["a8"]
+
+
+def test_a_log_that_is_deleted_while_it_is_written_begins_anew(log: Path) -> None:
+    reader, writer = os.pipe()
+    writing = threading.Thread(target=copy, args=(reader, log, 1 << 20, 3))
+    writing.start()
+    try:
+        os.write(writer, line(3).encode())
+        wait_until(lambda: "/3" in log.read_text())
+        log.unlink()
+        os.write(writer, line(4).encode())
+        wait_until(lambda: log.exists() and "/4" in log.read_text())
+    finally:
+        os.close(writer)
+        writing.join()
+        os.close(reader)
 
 
 def test_no_call_reads_more_than_its_bound(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,3 +269,23 @@ def test_each_example_says_how_it_runs(name: str) -> None:
     assert spec["app"]["name"] == name
     assert spec["routes"] == {f"{name}.localhost": "web"}
     assert (EXAMPLES / name / "README.md").is_file()
+
+
+def test_the_shop_passes_the_checks_of_its_own_pipeline(tmp_path: Path) -> None:
+    copy = tmp_path / "shop"
+    shutil.copytree(EXAMPLES / "shop", copy, ignore=shutil.ignore_patterns(".venv", "data", "__pycache__"))
+    stages = tomllib.loads((copy / "homeport.toml").read_text())["pipeline"]["stage"]
+    kinds = ["check", "build", "deploy", "smoke", "deploy", "verify"]
+    assert [stage["kind"] for stage in stages] == kinds
+    for line in stages[0]["commands"].values():
+        subprocess.run(["/bin/sh", "-c", line], cwd=copy, env={"PATH": os.environ["PATH"]}, check=True)
+    page = copy / "shop" / "page.py"
+    page.write_text(page.read_text().replace('"price": 900', '"price": 0'))
+    failed = subprocess.run(
+        ["/bin/sh", "-c", stages[0]["commands"]["tests"]],
+        cwd=copy,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1 and "test_products_have_a_name_and_a_price" in failed.stderr

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # comes with dbos
+import yaml
 from cli_rig import Cli
 
 from homeport.cli.ci import github_workflow, gitlab_workflow

@@ -45,6 +45,13 @@ def test_refs_that_are_refused(lines: str, why: str) -> None:
     assert why in e.value.sentence and e.value.hint
 
 
+@pytest.mark.parametrize("cut", range(0, 120, 7))
+def test_of_very_many_refs_the_last_may_be_cut_off(cut: int) -> None:
+    line = f"{NONE} {NEW} refs/tags/{'x' * 40}\n"
+    with pytest.raises(HomeportError, match="refs in one push"):
+        receive.one_update(2 * line + line[: max(1, cut)])
+
+
 def test_refs_that_are_taken() -> None:
     update = receive.one_update(f"{OLD} {NEW} refs/heads/main\n")
     assert (update.branch, update.preview, update.deletes) == ("main", None, False)

@@ -111,6 +111,18 @@ def test_a_broken_release_fails_its_health_check(made: Shop, monkeypatch: pytest
         ask(made, "GET", "/health")
 
 
+def test_a_leaky_release_is_well_until_its_connections_are_used_up(
+    made: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = range(shop.app.CONNECTIONS + 1)
+    assert [ask(made, "GET", "/products")[0] for _ in many] == [200] * len(many)
+    monkeypatch.setattr(release, "LEAKY", True)
+    assert [ask(made, "GET", "/products")[0] for _ in many] == [200] * shop.app.CONNECTIONS + [500]
+    status, headers, body = ask(made, "GET", "/products")
+    assert (status, headers[b"x-release"]) == (500, b"r7") and b"no connection is left" in body
+    assert ask(made, "GET", "/health")[0] == ask(made, "GET", "/")[0] == 200
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_page_has_no_outside_assets_and_shows_its_release(look: str) -> None:
     page = render("1", look, "r1<script>").decode()

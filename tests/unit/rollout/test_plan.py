@@ -408,6 +408,38 @@ def test_a_canary_that_died_is_judged_rather_than_waited_for():
     assert world.steps()[0] == plan.Bake(0)
 
 
+def test_what_was_replaced_of_a_canary_does_not_add_to_its_share():
+    old = [seen("r1", "web", n, weight=95, usable=False) for n in (1, 2)]
+    lost = [seen("r2", "web", n, weight=5, mine=True, usable=False) for n in (1, 2)]
+    world = World(goal(web=2, strategy="canary", steps=(0.05,)), observed(*old, *lost))
+    while not isinstance(world.steps()[0], plan.Bake):
+        world.apply(world.steps()[0])
+    weights = {i.name: i.weight for i in world.seen.instances}
+    assert not any(weights[i.name] for i in lost)
+    share = sum(w for n, w in weights.items() if ".r2." in n) / sum(weights.values())
+    assert 0.04 < share < 0.06
+
+
+def test_a_release_is_no_canary_beside_itself():
+    there = [seen("r1", "web", 1, weight=100), seen("r1", "web", 2, weight=100, ready=False)]
+    world = World(goal("r1", web=2, strategy="canary", steps=(0.05,)), observed(*there))
+    assert not any(isinstance(s, plan.Bake) for s in world.run())
+
+
+def test_taken_back_while_recreate_drains_the_old_ones_serve_on():
+    old = [seen("r1", "web", n, retiring=True) for n in (1, 2)]
+    world = World(goal(web=2, strategy="recreate"), observed(*old, failed=True))
+    world.run()
+    assert {i.n for i in world.seen.instances if i.weight} == {1, 2}
+
+
+def test_taken_back_with_nothing_ready_before_it_leaves_the_old_ones_in_rotation():
+    old = [seen("r1", "web", n, weight=50, ready=False) for n in (1, 2)]
+    new = seen("r2", "web", 1, weight=50, mine=True)
+    steps = plan.plan(goal(web=1), CHANGE, observed(*old, new, failed=True), name("r2"))
+    assert {n.split(".")[2] for n, weight in steps[0].weights if weight} == {"r1"}
+
+
 def test_an_exclusive_worker_of_a_canary_waits_until_it_is_promoted():
     old = [seen("r1", "web", 1, weight=100), seen("r1", "worker", 1)]
     steps = kinds_of(World(canary(web=1, worker=1, exclusive=True), observed(*old)).run())

@@ -175,6 +175,23 @@ def test_silence_is_no_fault_where_answers_took_that_long_before():
     assert play(before, *[silent(40)] * 4, under=USUAL).condemned
 
 
+@pytest.mark.parametrize(
+    ("known", "waits", "bad"),
+    [
+        ([], 11, True),
+        ([0.1] * 5, 11, True),
+        ([0.1] * 500, 11, True),
+        ([20.0] * 10, 40, False),
+        ([20.0] * 10, 230, True),
+        ([20.0] * 40 + [0.1] * 60, 25, False),
+    ],
+)
+def test_alone_it_is_silent_where_no_answer_took_that_long(known, waits, bad):
+    before = Window(Side(), measured(known)) if known else Window(Side(), Side())
+    alone = Window(Side(0, 0, (), 6), None, seconds=1.0)
+    assert bool(play(before, *[alone] * (waits + 1), under=USUAL).condemned) == bad
+
+
 def test_a_silent_canary_is_not_promoted():
     good = play(*[window((50, 0), (50, 0))] * 20)
     assert conclude(good, ERRORS).outcome is Outcome.PROMOTED
@@ -218,7 +235,7 @@ def test_too_little_traffic_is_neither_good_nor_bad():
     for evidence in (Evidence(), play(window((0, 0), (1000, 0))), play(window((10, 0), (90, 0)))):
         state = conclude(evidence, ERRORS)
         assert state.outcome is Outcome.INCONCLUSIVE
-        assert "more requests to the canary" in state.reasons[0]
+        assert "more requests to the new release" in state.reasons[0]
 
 
 def test_enough_traffic_without_evidence_is_good():
@@ -274,7 +291,7 @@ def test_a_whole_switch_is_judged_by_what_was_before():
     """Blue-green: the release before alone, then the canary alone."""
     r = random.Random(1)
     before = [Window(Side(), measured(lognormal(r, 50, 0.05))) for _ in range(20)]
-    after = [Window(measured(lognormal(r, 50, 0.05))) for _ in range(20)]
+    after = [Window(measured(lognormal(r, 50, 0.05))) for _ in range(100)]
     under = Settings(smallest_share=0.05)
     assert conclude(play(*before, under=under), under).outcome is Outcome.INCONCLUSIVE
     assert conclude(play(*before, *after, under=under), under).outcome is Outcome.PROMOTED
@@ -293,7 +310,7 @@ def test_rolled_back_is_said_with_its_figures_and_stays_said():
         for state in (forming(evidence, ERRORS), conclude(evidence, ERRORS)):
             assert isinstance(state, Verdict)
             assert state.outcome is Outcome.ROLLED_BACK
-            assert state.reasons[0].startswith("of the canary 5 of 5 requests failed (100.00%)")
+            assert state.reasons[0].startswith("of the new release 5 of 5 requests failed (100.00%)")
     assert conclude(bad, ERRORS).figures.errors_worse == 1
 
 
@@ -344,7 +361,7 @@ def test_the_order_of_windows_in_a_look_does_not_matter(history, which):
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.data())
 def test_one_more_error_never_helps(history, data):
-    """An answer of the canary becomes an error, everything else the same."""
+    """An answer of the new release becomes an error, everything else the same."""
     n = data.draw(st.integers(0, len(history) - 1))
     m = data.draw(st.integers(0, len(history[n]) - 1))
     old = history[n][m]

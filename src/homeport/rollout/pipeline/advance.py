@@ -5,12 +5,13 @@ from datetime import timedelta
 
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ChangeId, EnvironmentName, RunId
+from homeport.rollout import admission
 from homeport.rollout.desired import spec_of
 from homeport.rollout.parts import Parts
 from homeport.rollout.pipeline import approval, events, gate, plan, record
 from homeport.rollout.pipeline import state as tables
-from homeport.rollout.pipeline.errors import INTERNAL, STOPPING
-from homeport.rollout.pipeline.executor import Executor
+from homeport.rollout.pipeline.errors import INTERNAL, STOPPING, UNKNOWN_RUN
+from homeport.rollout.pipeline.executor import Approved, Executor
 from homeport.rollout.pipeline.logs import RunFiles
 from homeport.rollout.pipeline.model import Observed, Placed, Run, RunState, StageRun, StageState
 from homeport.rollout.pipeline.state import Runs
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 GIVE_UP_AFTER = 60.0
 """Seconds that a run waits for a part that does not answer before its stage fails."""
+COMMITS_AFTER = 0.5
+"""Seconds after which the repository is asked again for commits that it did not know."""
 
 
 class AdvanceRuns:
@@ -42,6 +45,9 @@ class AdvanceRuns:
             self._trouble_since.pop(RunId(run), None)
             return done
         except HomeportError as e:
+            if e.type is UNKNOWN_RUN:
+                # It went with its app; only its workflow was left.
+                return True
             error = e
         except Exception as e:
             log.exception("run %s", id)
@@ -96,8 +102,8 @@ class AdvanceRuns:
             case plan.Begin(placed):
                 self._begin(run, placed)
             case plan.Carry(placed):
-                past_gate = self._approved(run, stages, placed)
-                self._executor.carry(run, _at(observed, placed.position), placed, past_gate)
+                approved = self._approved(run, stages, placed)
+                self._executor.carry(run, _at(observed, placed.position), placed, approved)
             case plan.AwaitPerson(placed):
                 self._await_person(run, _at(observed, placed.position))
             case plan.Close(position, outcome, reason):
@@ -119,11 +125,11 @@ class AdvanceRuns:
         return gate.placed(stages_of(spec), spec, self._serving(run), waiting)
 
     def _serving(self, run: Run) -> dict[EnvironmentName, Spec]:
-        return {
-            e.name: self._parts.whole_spec(run.app, e.serving)
-            for e in self._parts.state.environments(run.app)
-            if e.serving is not None
-        }
+        """The specs whose gates hold besides the run's own, by environment."""
+        found = (
+            (e.name, admission.gatekeeper(self._parts, e)) for e in self._parts.state.environments(run.app)
+        )
+        return {name: spec for name, spec in found if spec is not None}
 
     def _observe(self, run: Run, stages: tuple[Placed, ...]) -> Observed:
         parts = self._parts
@@ -154,14 +160,15 @@ class AdvanceRuns:
         stages = self.stages(run)
         return not isinstance(plan.plan(stages, self._observe(run, stages))[0], waits)
 
-    def _approved(self, run: Run, stages: tuple[Placed, ...], placed: Placed) -> str:
-        """Who approved a deploy in this run, and why; "" when nobody did."""
+    def _approved(self, run: Run, stages: tuple[Placed, ...], placed: Placed) -> Approved | None:
+        """Who approved a deploy in this run, and why; None when nobody did."""
         gates = {p.position for p in stages if p.guards == placed.position}
         for stage in self._runs.stages(run.id):
             said = self._runs.decision(stage) if stage.position in gates else None
             if said is not None and said.approved and stage.state is StageState.PASSED:
-                return f"run #{run.number}, approved by {said.person}: {said.reason}"
-        return ""
+                why = f"run #{run.number}, approved by {said.person}: {said.reason}"
+                return Approved(why, stage.found.get("serving"))
+        return None
 
     # Stages
 
@@ -224,6 +231,16 @@ class AdvanceRuns:
             changed = environment is not None and self._serves(run, environment) != stage.found.get("serving")
             return changed or self._moves_on(run.id, plan.AwaitPerson)
 
+        told = stage.found.get("what")
+        if environment is not None and isinstance(told, dict) and not told.get("commits_known", True):
+            # git keeps what is pushed apart until the push is over, which ends at the gate.
+            if self._executor.wait(moves_on, seconds=COMMITS_AFTER):
+                return
+            anew = approval.what(self._parts, run, environment)
+            if anew["commits_known"]:
+                with self._parts.state.store.transaction("homeport") as tx:
+                    tables.update_stage(tx, stage, found=stage.found | {"what": anew})
+                return
         due = stage.started_at - self._parts.clock.now()
         most = next((p.stage.timeout for p in self.stages(run) if p.position == stage.position), 0.0)
         self._executor.wait(moves_on, seconds=max(0.0, min(30.0, due.total_seconds() + most)))

@@ -32,7 +32,7 @@ def what(parts: Parts, run: Run, name: EnvironmentName) -> dict[str, Any]:
         if environment.serving is not None:
             serving = parts.state.release(run.app, environment.serving)
             before = parts.state.serving_config(environment)
-    commits, total = _commits(parts, run, serving)
+    commits, total, known = _commits(parts, run, serving)
     found = {
         "environment": name,
         "serving": serving.id if serving else None,
@@ -42,6 +42,7 @@ def what(parts: Parts, run: Run, name: EnvironmentName) -> dict[str, Any]:
         "author": run.commit.author,
         "commits": commits,
         "commits_in_all": total,
+        "commits_known": known,
         "files": _files(parts, run, serving),
         "config": differences(
             _settings(serving.spec, name, before) if serving else {}, _settings(run.spec, name, after)
@@ -97,15 +98,20 @@ def _spec_difference(before: str, after: str) -> list[str]:
     return found[:MOST] + ([f"… {len(found) - MOST} more lines"] if len(found) > MOST else [])
 
 
-def _commits(parts: Parts, run: Run, serving: Release | None) -> tuple[list[str], int]:
-    """Commits since what serves, newest first, and how many there are."""
-    if serving is not None:
-        listed = _git(parts, run.app, "log", "--format=%h %s", f"{serving.commit.id}..{run.commit.id}")
-        if listed is not None:
-            return [line[:WIDEST] for line in listed[:MOST]], len(listed)
+def _commits(parts: Parts, run: Run, serving: Release | None) -> tuple[list[str], int, bool]:
+    """Commits since what serves, newest first, how many there are, and whether these are all.
+
+    Without a repository that knows them they are those that releases were made of.
+    """
     own = f"{run.commit.id[:10]} {run.commit.subject}"[:WIDEST]
     if serving is None:
-        return [own], 1
+        return [own], 1, True
+    between = f"{serving.commit.id}..{run.commit.id}"
+    # A subject may be as long as a push.
+    listed = _git(parts, run.app, "log", f"--max-count={MOST}", f"--format=%h %<({WIDEST},trunc)%s", between)
+    counted = _git(parts, run.app, "rev-list", "--count", between)
+    if listed is not None and counted:
+        return [line.rstrip()[:WIDEST] for line in listed], int(counted[0]), True
     known = {
         r.commit.id: f"{r.commit.id[:10]} {r.commit.subject}"[:WIDEST]
         for r in parts.state.releases(run.app)
@@ -113,9 +119,10 @@ def _commits(parts: Parts, run: Run, serving: Release | None) -> tuple[list[str]
     }
     known.pop(run.commit.id, None)
     known.pop(serving.commit.id, None)
-    found = [] if run.commit.id == serving.commit.id else [own]
+    same = run.commit.id == serving.commit.id
+    found = [] if same else [own]
     found += reversed(known.values())
-    return found[:MOST], len(found)
+    return found[:MOST], len(found), same
 
 
 def _files(parts: Parts, run: Run, serving: Release | None) -> list[str]:

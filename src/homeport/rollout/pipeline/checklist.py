@@ -74,7 +74,7 @@ def checklist(
         _one("health", deployed, "after"),
         _of_stages("smoke", of("smoke", target) or of("smoke"), "after"),
         _figures("error rate", facts, deployed),
-        _of_stages("figures against before", of("verify", target) or of("verify"), "after"),
+        _against_before(facts, deployed),
     ]
     return tuple(found)
 
@@ -134,9 +134,24 @@ def _figures(name: str, facts: Facts, deployed: StageRun | None) -> Item:
     if not facts.figures:
         return Item(name, "not there", "no figures were compared", "after")
     outcome = str(facts.figures.get("outcome", ""))
-    reasons = facts.figures.get("reasons") or []
-    bad = "back" in outcome or "worse" in outcome or deployed.state is StageState.FAILED
-    return Item(name, "failed" if bad else "ok", "; ".join(str(r) for r in reasons) or outcome, "after")
+    told = "; ".join(str(r) for r in facts.figures.get("reasons") or [])
+    if outcome == "rolled back" or deployed.state is not StageState.PASSED:
+        return Item(name, "failed", told or outcome, "after")
+    if outcome == "promoted":
+        return Item(name, "ok", told or outcome, "after")
+    # Too little traffic says neither good nor bad.
+    state: State = "waiting" if outcome == "forming" else "not there"
+    return Item(name, state, ": ".join(filter(None, (outcome, told))), "after")
+
+
+def _against_before(facts: Facts, deployed: StageRun | None) -> Item:
+    """As the error rate stands, where there was a release before to compare with."""
+    name = "figures against before"
+    figures = (facts.figures or {}).get("figures")
+    compared = isinstance(figures, Mapping) and bool(figures.get("stable_requests"))
+    if deployed is not None and deployed.state.ended and facts.figures and not compared:
+        return Item(name, "not there", "no requests to a release before", "after")
+    return _figures(name, facts, deployed)
 
 
 def _people(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from homeport.kernel.errors import HomeportError
@@ -41,6 +42,15 @@ EXECUTORS: dict[str, Callable[[Work], Found]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """What a person said at the gate before a deploy."""
+
+    why: str
+    over: str | None
+    """The release that served when it was said: the approval is for the difference from that one."""
+
+
 class Executor:
     def __init__(
         self, parts: Parts, rollouts: Rollouts, runs: Runs, files: RunFiles, closing: threading.Event
@@ -71,14 +81,14 @@ class Executor:
         while self._closing.is_set():
             self._parts.clock.sleep(1.0)
 
-    def carry(self, run: Run, stage: StageRun, placed: Placed, past_gate: str = "") -> None:
+    def carry(self, run: Run, stage: StageRun, placed: Placed, approved: Approved | None = None) -> None:
         """Carry a stage out, from its beginning where it was cut off, and record how it ended.
 
-        ``past_gate`` says who approved it. May return before it has ended, to be called again. Raises what a
+        ``approved`` says who let it past a gate. May return before it has ended, to be called again. Raises what a
         part in trouble raises.
         """
         if placed.stage.kind in ("build", "deploy"):
-            change = self._change(run, stage, placed.stage, past_gate)
+            change = self._change(run, stage, placed.stage, approved)
             if change is None or not change.done:
                 return
             self._close(run, stage, self._after_change(run, stage, placed.stage, change))
@@ -130,6 +140,7 @@ class Executor:
             clock=parts.clock,
             stop=lambda: self._why_to_stop(run),
             name=f"{run.app}.pipeline.{run.id}.{stage.position}",
+            disk=spec.build.disk,
             variables={
                 **parts.build_environment,
                 **configuration.from_spec(spec),
@@ -200,7 +211,7 @@ class Executor:
 
     # Stages that make a change
 
-    def _change(self, run: Run, stage: StageRun, wanted: Stage, past_gate: str) -> Change | None:
+    def _change(self, run: Run, stage: StageRun, wanted: Stage, approved: Approved | None) -> Change | None:
         """The stage's change, made where there is none, after a while of waiting for its end.
 
         None while it cannot be made, and when the stage has ended for that.
@@ -211,7 +222,9 @@ class Executor:
             if run.cancel:
                 self._close(run, stage, Found(False, stopped=CANCELLED))
                 return None
-            change = self._make(run, stage, wanted, id, past_gate)
+            if approved is not None and not self._still_holds(run, stage, wanted, approved):
+                return None
+            change = self._make(run, stage, wanted, id, approved.why if approved is not None else "")
             if change is None:
                 return None
         if stage.change is None:
@@ -228,6 +241,19 @@ class Executor:
 
         self.wait(over)
         return self._parts.state.change(id)
+
+    def _still_holds(self, run: Run, stage: StageRun, wanted: Stage, approved: Approved) -> bool:
+        """Whether that serves which the approved difference was from; else the stage has failed for it."""
+        name = wanted.environment
+        now = next((e.serving for e in self._parts.state.environments(run.app) if e.name == name), None)
+        if now == approved.over:
+            return True
+        was, serves = approved.over or "nothing", now or "nothing"
+        why = (
+            f"it was approved when {was} served {name}, and {serves} does now; a retry asks for approval anew"
+        )
+        self._close(run, stage, Found(False, why))
+        return False
 
     def _known(self, id: ChangeId) -> Change | None:
         try:

@@ -128,6 +128,8 @@ class Pipelines:
             if id is None:
                 raise
             return self.runs.run(id)
+        # Pruning may have come between, and taken it for a left-over.
+        self.files.keep_source(app, run_id, archive)
         self._start(_workflow(run))
         return run
 
@@ -183,8 +185,8 @@ class Pipelines:
             )
         if not run.cancel:
             with self._parts.state.store.transaction(actor) as tx:
-                state.update_run(tx, id, cancel=actor)
-                tx.append(events.RunCancelled(**record.of_run(run)))
+                if state.cancel_run(tx, id, actor):
+                    tx.append(events.RunCancelled(**record.of_run(run)))
         return self.runs.run(id)
 
     def retry(self, id: RunId, *, actor: str) -> Run:
@@ -206,6 +208,8 @@ class Pipelines:
             )
         self.files.source(run)
         with self._parts.state.store.transaction(actor) as tx:
+            if not state.is_as_was(tx, run):
+                raise NOT_FAILED.error(f"cannot try run {run.title} again: somebody else does just now")
             before = [n for other, n, _ in state.unfinished(tx, run.app) if other != run.id]
             state.update_run(
                 tx,
@@ -216,8 +220,7 @@ class Pipelines:
                 reason=None,
                 finished_at=None,
             )
-            again = self.runs.run(id)
-            tx.append(_queued(again, before[-1] if before else None, attempt=run.attempt + 1))
+            tx.append(_queued(run, before[-1] if before else None, attempt=run.attempt + 1))
         again = self.runs.run(id)
         self._start(_workflow(again))
         return again

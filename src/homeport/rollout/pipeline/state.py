@@ -171,6 +171,18 @@ def update_run(tx: Transaction, run: RunId, **values: Any) -> None:
     tx.execute(_runs.update().where(_runs.c.id == run).values(**values))
 
 
+def cancel_run(tx: Transaction, run: RunId, actor: str) -> bool:
+    """Ask a run to end; False when it has ended, or somebody asked before."""
+    where = (_runs.c.id == run) & _runs.c.state.in_(UNFINISHED) & (_runs.c.cancel == "")
+    return tx.execute(_runs.update().where(where).values(cancel=actor)).rowcount > 0
+
+
+def is_as_was(tx: Transaction, run: Run) -> bool:
+    """Whether a run that was read before is in the same state and attempt still."""
+    row = tx.execute(sa.select(_runs.c.state, _runs.c.attempt).where(_runs.c.id == run.id)).first()
+    return row is not None and (row.state, row.attempt) == (run.state.value, run.attempt)
+
+
 def insert_stage(tx: Transaction, stage: StageRun) -> None:
     tx.execute(
         _stages.insert().values(

@@ -181,17 +181,22 @@ class Sleep:
             self._stay_awake(key)
             return
         stopped = self._settle(preview)
+        if stopped is None:
+            # A change came in between. When it is not kept, what runs is stopped.
+            self._unsettled.add(key)
+            return
         with parts.state.store.transaction("homeport") as tx:
             tx.append(events.PreviewAsleep(app=key[0], environment=key[1], instances=stopped))
 
-    def _settle(self, preview: Preview) -> int:
-        """Stop what runs of one that is marked as asleep, unless a change is at it; returns how many ran."""
+    def _settle(self, preview: Preview) -> int | None:
+        """Stop what runs of one that is marked as asleep, and return how many ran; None when a change is at it,
+        or it is awake."""
         parts, key = self._parts, preview.key
         with parts.traffic:
             with parts.state.store.transaction("homeport") as tx:
                 now = table.find(parts.state.store, *key)
                 if state.is_moving(tx, *key) or now is None or not now.asleep:
-                    return 0
+                    return None
                 instances = parts.state.instances(*key)
                 for i in instances:
                     state.update_instance(tx, i.name, ready=False)

@@ -9,6 +9,8 @@ MAX_PUSH = 200_000_000
 """Bytes of a pushed pack; a larger one is refused while it comes in."""
 MAX_FILE = 200_000_000
 """Bytes of one file: a pack may hold far more than it weighs."""
+MAX_FILES = 2_000_000_000
+"""Bytes of a commit's files together. A tree can name one file any number of times."""
 BIG_FILE = "32m"
 """From here on git works on a file in pieces, not in memory."""
 PROTOCOLS = "https:ssh:file"
@@ -101,12 +103,23 @@ def is_ancestor(path: Path, ancestor: str, descendant: str) -> tuple[str, ...]:
 
 def about(path: Path, commit: str) -> tuple[str, ...]:
     """Prints subject, author and time of a commit, apart by NUL."""
-    return ("git", f"--git-dir={path}", "log", "-1", "--format=%s%x00%an <%ae>%x00%cI", commit, "--")
+    form = "--format=%<(500,trunc)%s%x00%an <%ae>%x00%cI"  # a subject may be as long as a push
+    return ("git", f"--git-dir={path}", "log", "-1", form, commit, "--")
 
 
 def archive(path: Path, commit: str, directory: str, output: Path) -> tuple[str, ...]:
+    """Ends with an error where the archive becomes larger than :data:`MAX_FILES`."""
     tree = f"{commit}:{directory}" if directory else commit
-    return ("git", f"--git-dir={path}", "archive", "--format=tar", f"--output={output}", tree)
+    return (
+        "prlimit",
+        f"--fsize={MAX_FILES}",
+        "git",
+        f"--git-dir={path}",
+        "archive",
+        "--format=tar",
+        f"--output={output}",
+        tree,
+    )
 
 
 def environment(base: Mapping[str, str], url: str = "", credential: str = "") -> dict[str, str]:

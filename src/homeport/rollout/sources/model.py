@@ -27,6 +27,9 @@ NO_BRANCH = declare(
     "sources.no_branch", Kind.NOT_FOUND, "A repository that is fetched from has no such branch."
 )
 
+BAD_FILES = declare(
+    "sources.bad_files", Kind.INVALID, "A commit's files are too large together, or cannot be read."
+)
 UNREACHABLE = declare(
     "sources.unreachable", Kind.MISSING_PART, "The edge may not enter the data directory with webhooks."
 )

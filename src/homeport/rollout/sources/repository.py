@@ -11,8 +11,9 @@ from pathlib import Path
 
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName
+from homeport.kernel.units import format_size
 from homeport.rollout.sources import commands
-from homeport.rollout.sources.model import FETCH_FAILED, NO_BRANCH
+from homeport.rollout.sources.model import BAD_FILES, FETCH_FAILED, NO_BRANCH
 from homeport.system import files, process
 
 LOOK_TIMEOUT = 60.0
@@ -127,7 +128,7 @@ class Repository:
         committed_at = None
         with contextlib.suppress(ValueError):
             committed_at = datetime.fromisoformat(at.strip())
-        return Told(subject[:500], author[:300], committed_at)
+        return Told(subject.rstrip()[:500], author[:300], committed_at)
 
     def archive(self, commit: str, directory: str) -> str:
         """Put the files of a commit among the archives; its digest."""
@@ -135,7 +136,12 @@ class Repository:
         archives.mkdir(mode=0o700, exist_ok=True)
         made = archives / f"upload.{secrets.token_hex(6)}"
         try:
-            self._git(commands.archive(self.path, commit, directory, made))
+            packed = self._git(commands.archive(self.path, commit, directory, made), check=False)
+            if not packed.ok:
+                why = packed.stderr.strip().splitlines()[-1:]
+                if made.exists() and made.stat().st_size >= commands.MAX_FILES:
+                    why = [f"they are larger than {format_size(commands.MAX_FILES)} together"]
+                raise BAD_FILES.error(f"cannot read the files of {commit[:10]}", details=why)
             digest = hashlib.sha256()
             with open(made, "rb") as f:
                 while chunk := f.read(1 << 20):

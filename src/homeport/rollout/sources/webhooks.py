@@ -40,6 +40,8 @@ PREFIX = "whsec_"
 """A secret is this and 32 bytes in base64: GitLab wants its signing tokens so, to others it is a text."""
 
 _UNSIGNED = Refused(401, "the signature is missing or wrong")
+_FAR = 1 << 37
+"""Seconds since 1970: the year 6325. Later ones are none that a date can be made of, or of milliseconds."""
 _DELIVERY = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -223,7 +225,7 @@ def _happened_at(payload: dict[str, Any]) -> datetime | None:
         if path[0] == "repository" and "pull_request" in payload:
             continue
         value = _at(payload, *path)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _FAR:
             return datetime.fromtimestamp(value, UTC)
         if isinstance(value, str):
             try:

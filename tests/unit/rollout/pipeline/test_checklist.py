@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from pipeline_values import APPROVE, BUILD, CHECK, TO_PRODUCTION, VERIFY, said, spec, stage
 
 from homeport.rollout.pipeline import gate
@@ -62,7 +63,12 @@ def test_when_all_went_well():
         for p in STAGES
     )
     approvals = (said(STAGES[2], ticked=("told support",)),)
-    facts = Facts(serving="r4", figures={"outcome": "promoted", "reasons": ["as good as before"]})
+    figures = {
+        "outcome": "promoted",
+        "reasons": ["as good as before"],
+        "figures": {"stable_requests": 900},
+    }
+    facts = Facts(serving="r4", figures=figures)
     found = states(runs, approvals, facts)
     assert {name for name, state in found.items() if state != "ok"} == {
         "migrations tried",
@@ -83,6 +89,22 @@ def test_a_deploy_that_was_taken_back():
     found = items(runs, facts=facts)
     assert (found["health"].state, found["error rate"].state) == ("failed", "failed")
     assert found["error rate"].detail == "too many errors"
+
+
+@pytest.mark.parametrize(
+    ("figures", "error_rate", "against_before"),
+    [
+        (None, "not there", "not there"),
+        ({"outcome": "forming", "reasons": ["294 more requests"]}, "waiting", "not there"),
+        ({"outcome": "inconclusive", "reasons": ["too little traffic"]}, "not there", "not there"),
+        ({"outcome": "promoted", "reasons": [], "figures": {"stable_requests": 0}}, "ok", "not there"),
+        ({"outcome": "promoted", "reasons": [], "figures": {"stable_requests": 7}}, "ok", "ok"),
+    ],
+)
+def test_figures_that_say_nothing_are_not_called_well(figures, error_rate, against_before):
+    runs = tuple(stage(p, StageState.PASSED) for p in STAGES)
+    found = states(runs, facts=Facts(figures=figures))
+    assert (found["error rate"], found["figures against before"]) == (error_rate, against_before)
 
 
 def test_an_item_is_ticked_by_whom():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from homeport.kernel.ids import AppName, is_name
 from homeport.rollout.previews import plan
 from homeport.rollout.previews.model import Preview, PreviewState, environment_of
+from homeport.spec.parse import parse
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PREVIEW = Preview(
@@ -115,3 +116,21 @@ def test_only_what_nobody_used_for_long_enough_sleeps():
 def test_what_is_told_of_it(expected, told, changed):
     given = {"health": "up", "moving": False, "waking": False, "problem": None, "now": NOW} | told
     assert plan.standing(replace(PREVIEW, **changed), **given) is PreviewState(expected)
+
+
+def test_a_preview_is_no_canary_as_nobody_is_there_to_judge_it_by():
+    text = """
+    [app]
+    name = "shop"
+    [processes.web]
+    command = "serve"
+    [routes]
+    "shop.example.com" = "web"
+    [rollout]
+    strategy = "canary"
+    [previews]
+    domain = "preview.example.com"
+    """
+    spec = parse(text)
+    assert spec.for_environment("preview-hats").rollout.strategy == "blue-green"
+    assert spec.for_environment("production").rollout.strategy == "canary"

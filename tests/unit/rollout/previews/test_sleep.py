@@ -277,3 +277,21 @@ def test_a_short_sleep_is_no_crash(sleeping):
     sleeping.clock.pass_(seconds=1)
     keeper.tick()
     assert not sleeping.asleep() and "instance.crashed" not in sleeping.kinds()
+
+
+def test_a_change_that_comes_while_it_falls_asleep_does_not_leave_it_running_for_ever(home):
+    home.serving()
+    home.tick()
+    home.clock.pass_(minutes=31)
+    empties = home.sleep._empties
+
+    def deployed_meanwhile(key):
+        home.create()
+        return empties(key)
+
+    home.sleep._empties = deployed_meanwhile
+    home.tick()
+    assert "preview.asleep" not in home.kinds()
+    home.end(home.state.running(*home.key)[0], well=False)
+    home.tick()
+    assert home.asleep() and home.running() == []

@@ -260,3 +260,8 @@ def test_the_names_of_actors_are_made_safe() -> None:
     said = github(github_push(sender={"login": "anna\n<b>" + "x" * 100}))
     assert said.actor == ("anna__b_" + "x" * 100)[:64]
     assert github(github_push(sender=None)).actor == "webhook"
+
+
+@pytest.mark.parametrize("at", [10**12, 1 << 39, 10**15, -1, True])
+def test_a_time_that_is_no_date_is_none(at: Any) -> None:
+    assert isinstance(github(github_push(repository={"pushed_at": at})), Push)

@@ -6,6 +6,7 @@ import re
 import stat
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,15 @@ def matches(pattern: str, path: str) -> bool:
         for i in reached:
             if i < len(parts) and parts[i] == "**":
                 step |= {i, i + 1} if i + 1 == len(parts) else {i}
-            elif i < len(parts) and re.match(fnmatch.translate(parts[i]), name):
+            elif i < len(parts) and _part(parts[i]).match(name):
                 step.add(i + 1)
         reached = _skip(parts, step)
     return len(parts) in reached and bool(parts)
+
+
+@lru_cache(maxsize=256)
+def _part(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
 
 
 def _skip(parts: list[str], reached: set[int]) -> set[int]:
