@@ -33,7 +33,7 @@ def make(receive: Receive) -> Starlette:
             return _answer(400, "the body broke off")
         if body is None:
             return _answer(413, f"a body has at most {MAX_BODY:,} bytes")
-        # Of a header that is there twice the last one counts, for its signature as for its content.
+        # Of a header that is there twice the first one counts, for its signature as for its content.
         headers = dict(request.headers)
         try:
             said = await run_in_threadpool(receive, request.path_params["app"], headers, body)

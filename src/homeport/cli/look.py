@@ -254,9 +254,13 @@ def _bad_since(text: str) -> HomeportError:
 @click.option("--all", "everything", is_flag=True, help="Of all apps.")
 @pass_session
 def events(session: Session, follow: bool, lines: int, everything: bool) -> None:
-    """The journal: what happened, when, and by whom."""
+    """The journal: what happened, when, and by whom. With --env of that environment only."""
     app = None if everything or (session.app_option is None and session.project() is None) else session.app
-    found = session.client.get("/v1/events", app=app, limit=min(max(lines, 1), 1000))
+    only = session.environment if session.environment_option is not None else None
+    # Of one environment there may be few among many.
+    found = session.client.get("/v1/events", app=app, limit=1000 if only else min(max(lines, 1), 1000))
+    newest = found[-1]["seq"] if found else 0
+    found = [e for e in found if only in (None, e["environment"])][-max(lines, 1) :]
     if session.json and not follow:
         click.echo(json.dumps(found, indent=2))
         return
@@ -264,10 +268,10 @@ def events(session: Session, follow: bool, lines: int, everything: bool) -> None
         _event(session, event)
     if not follow:
         return
-    after = found[-1]["seq"] if found else 0
     try:
-        for _, event in session.client.stream("/v1/events/stream", app=app, after=after):
-            _event(session, event)
+        for _, event in session.client.stream("/v1/events/stream", app=app, after=newest):
+            if only in (None, event["environment"]):
+                _event(session, event)
     except KeyboardInterrupt:
         raise Interrupted from None
 

@@ -167,7 +167,7 @@ def list_(session: Session, limit: int) -> None:
 
 
 @pipeline.command("show")
-@click.argument("which", metavar="RUN", required=False)
+@click.argument("which", metavar="[RUN]", required=False)
 @pass_session
 def show(session: Session, which: str | None) -> None:
     """Print a run, such as 12, with its stages and checklist; the newest one by default."""
@@ -206,7 +206,7 @@ def _show(run: dict[str, Any]) -> None:
 
 
 @pipeline.command("logs")
-@click.argument("which", metavar="RUN", required=False)
+@click.argument("which", metavar="[RUN]", required=False)
 @click.argument("stage", required=False)
 @pass_session
 def logs(session: Session, which: str | None, stage: str | None) -> None:
@@ -224,7 +224,7 @@ def _quoted(text: str) -> str:
 
 
 @pipeline.command("cancel")
-@click.argument("which", metavar="RUN", required=False)
+@click.argument("which", metavar="[RUN]", required=False)
 @pass_session
 def cancel(session: Session, which: str | None) -> None:
     """End a run; what it deploys just now is taken back. What has passed stays."""
@@ -245,7 +245,7 @@ def cancel(session: Session, which: str | None) -> None:
 
 
 @pipeline.command("retry")
-@click.argument("which", metavar="RUN", required=False)
+@click.argument("which", metavar="[RUN]", required=False)
 @click.option("--wait", is_flag=True, help="Wait at a gate until somebody has decided.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the end only.")
 @pass_session
@@ -256,7 +256,7 @@ def retry(session: Session, which: str | None, wait: bool, quiet: bool) -> None:
 
 
 @click.command()
-@click.argument("which", metavar="RUN", required=False)
+@click.argument("which", metavar="[RUN]", required=False)
 @click.option("-m", "--reason", required=True, help="Why; it is kept.")
 @click.option("--tick", "ticks", multiple=True, metavar="ITEM", help="An item of the checklist that is done.")
 @click.option("--tick-all", is_flag=True, help="All of them are done.")
@@ -270,7 +270,7 @@ def approve(session: Session, which: str | None, reason: str, ticks: tuple[str, 
 
 
 @click.command()
-@click.argument("which", metavar="RUN", required=False)
+@click.argument("which", metavar="[RUN]", required=False)
 @click.option("-m", "--reason", required=True, help="Why; it is kept.")
 @pass_session
 def reject(session: Session, which: str | None, reason: str) -> None:

@@ -154,6 +154,8 @@ def _variants(path: str) -> dict[str, tuple[str, os.stat_result]]:
 
 def main(directory: str, port: int) -> None:
     """Serve until SIGTERM, then finish what is being sent."""
+    if not os.path.isdir(directory):
+        sys.exit(f"cannot serve {directory!r}: the release has no such directory")
     uvicorn.run(
         Site(directory),
         host="127.0.0.1",

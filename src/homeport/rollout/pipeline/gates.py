@@ -124,9 +124,10 @@ class Gates:
         starter = self._identities.person(run.actor).name
         if not stage.own and (person.name == starter or is_author(person, run.commit.author)):
             what = "started the run" if person.name == starter else "wrote the commit"
+            others = [name for name in stage.people if name.lower() != person.name.lower()]
             raise NOT_ALLOWED.error(
                 f"cannot approve {stage.name} of run {run.title}: {person.name} {what}, and own = false",
-                hint=f"another of {', '.join(stage.people)} may" if stage.people else "somebody else may",
+                hint=f"one of {', '.join(others)} may" if others else "somebody else may",
             )
 
 
