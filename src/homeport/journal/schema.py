@@ -8,21 +8,16 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from homeport.journal.metadata import metadata as metadata
+from homeport.journal.schema_databases import clusters as clusters
+from homeport.journal.schema_databases import databases as databases
+from homeport.journal.schema_databases import restore_points as restore_points
 
 events = Table(
     "events",

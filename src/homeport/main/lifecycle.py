@@ -309,7 +309,8 @@ def _report(data_dir: Path, wanted: Settings, how: str) -> dict[str, Any]:
 
 def down(data_dir: Path) -> dict[str, Any]:
     """Stop everything of this Homeport. Raises ``main.not_running`` when nothing runs."""
-    from homeport.runtime import orphans
+    from homeport.runtime import orphans, service_files
+    from homeport.runtime.layout import Layout
     from homeport.runtime.supervisor import SupervisorRuntime
 
     clock = RealClock()
@@ -323,8 +324,14 @@ def down(data_dir: Path) -> dict[str, Any]:
         # First the control plane, so that it does not mend what is being stopped.
         if pid is not None:
             SupervisorRuntime(data_dir, clock).shut_down()
-        for name in {m.instance for m in process.marked(str(data_dir)) if m.pid != os.getpid()}:
+        layout = Layout(data_dir)
+        services = service_files.names(layout)
+        left_over = {m.instance for m in process.marked(str(data_dir)) if m.pid != os.getpid()}
+        for name in left_over - {*services}:
             orphans.end_orphaned_services(data_dir, (name,), clock)
+        for group in service_files.in_order_of_stop(layout, services):
+            for service in group:
+                service_files.end(layout, service, clock)
     return {"message": f"Homeport in {data_dir} is down", "data_dir": str(data_dir)}
 
 

@@ -19,7 +19,15 @@ from homeport.kernel.ids import (
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import config as configuration
 from homeport.rollout import desired, modes, state
-from homeport.rollout.errors import BAD_CONFIG, GATED, INVALID_NAME, ROUTE_TAKEN, UNDECLARED, UNKNOWN_PROCESS
+from homeport.rollout.errors import (
+    BAD_CONFIG,
+    GATED,
+    INVALID_NAME,
+    NOT_YET,
+    ROUTE_TAKEN,
+    UNDECLARED,
+    UNKNOWN_PROCESS,
+)
 from homeport.rollout.model import Config, Environment, Instance, Release, ReleaseState
 from homeport.rollout.parts import Parts
 from homeport.rollout.pipeline import gate
@@ -28,6 +36,12 @@ from homeport.spec.model import PREVIEW, Spec
 
 def check(parts: Parts, app: AppName, environment: EnvironmentName, spec: Spec) -> None:
     """Raise what would make this spec fail on this machine, beside the apps that are here."""
+    wanted = [f"[database.{d.name}]" for d in spec.databases] + [f"[cache.{c.name}]" for c in spec.caches]
+    if wanted:
+        raise NOT_YET.error(
+            f"cannot deploy {app}: {', '.join(wanted)} would be provisioned by a later version",
+            hint="take the table out, and set the URL of a database of your own: homeport secrets set DATABASE_URL",
+        )
     environments = parts.state.environments()
     specs = {(e.app, e.routing): parts.whole_spec(e.app, e.routing) for e in environments if e.routing}
     conflict = desired.route_conflict(app, environment, spec, environments, specs)

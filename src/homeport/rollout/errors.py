@@ -37,6 +37,9 @@ MOVED_ON = declare(
     "Another release began to serve while a change was prepared.",
     retry=True,
 )
+NOT_YET = declare(
+    "rollout.not_yet", Kind.INVALID, "The homeport.toml asks for what this version does not do yet."
+)
 GATED = declare(
     "rollout.gated",
     Kind.CONFLICT,

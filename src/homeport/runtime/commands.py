@@ -19,6 +19,7 @@ LOG_BYTES = 10_000_000
 """Size at which a log file is rotated."""
 START_RETRIES = 1_000_000
 """Enough that supervisor never gives up; its pause grows by one second with each failed start."""
+INCLUDE = "files=programs/*.conf services/*.conf"
 MAX_SOCKET_PATH = 90
 """Bytes; the kernel takes 107, and supervisor binds ``<socket>.<pid>`` before it renames."""
 
@@ -245,7 +246,7 @@ nocleanup=true
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [include]
-files=programs/*.conf
+{INCLUDE}
 """
     own = sorted(programs, key=lambda p: (p.priority, p.name))
     return head + "".join(_render_own(layout, program) for program in own)

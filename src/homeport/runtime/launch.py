@@ -30,7 +30,7 @@ when nobody ever did."""
 F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
 
-DOCUMENTS = ("supervisor/instances/%s.json", "cron/%s/run.json")
+DOCUMENTS = ("supervisor/instances/%s.json", "supervisor/services/%s.json", "cron/%s/run.json")
 """As in ``logd``."""
 
 Document = dict[str, object]

@@ -53,6 +53,11 @@ class Layout:
         return self.supervisor / "orphaned"
 
     @property
+    def services(self) -> Path:
+        """Programs, documents and processes of services: databases, poolers, caches."""
+        return self.supervisor / "services"
+
+    @property
     def instances(self) -> Path:
         return self.supervisor / "instances"
 
@@ -69,6 +74,7 @@ class Layout:
             self.supervisor,
             self.programs,
             self.orphaned,
+            self.services,
             self.instances,
             self.logs,
             self.fifos,

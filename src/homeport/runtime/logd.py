@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 64 * 1024
 """Also the longest line; a longer one is split."""
-DOCUMENTS = ("supervisor/instances/%s.json", "cron/%s/run.json")
+DOCUMENTS = ("supervisor/instances/%s.json", "supervisor/services/%s.json", "cron/%s/run.json")
 """Where below the data directory the document of a pipe's process may be, by the pipe's name."""
 FILE_BYTES = 10_000_000
 FILES_KEPT = 3

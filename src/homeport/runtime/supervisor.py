@@ -18,7 +18,7 @@ from zlib import crc32
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import InstanceName
-from homeport.runtime import cgroup, commands, documents, rpc
+from homeport.runtime import cgroup, commands, documents, rpc, service_files
 from homeport.runtime.errors import (
     CANNOT_SWITCH_USER,
     LIMIT_UNSUPPORTED,
@@ -277,7 +277,9 @@ class SupervisorRuntime:
             forget(self._layout, name)
 
     def shut_down(self) -> None:
-        """End every program at once, the log daemon last, then supervisord; all come back with the next.
+        """End all programs, then supervisord; all come back with the next.
+
+        Apps and Homeport's own at once, then services by their rank, the log daemon last.
 
         Supervisor by itself ends one program after the other, at about one a second. Nothing of an
         instance runs on return. Not to be called by a program that supervisor runs.
@@ -285,9 +287,15 @@ class SupervisorRuntime:
         supervisor, infos = self._call_all(("getPID", ()), ("getAllProcessInfo", ()))
         names = [InstanceName(info["name"]) for info in infos]
         deadline = self._clock.monotonic() + KILL_WAIT + max((self._grace(n) for n in names), default=0)
-        self._stop_programs([name for name in names if name != LOGD], deadline)
+        kept = {*service_files.names(self._layout), LOGD}
+        self._stop_programs([name for name in names if name not in kept], deadline)
+        for group in service_files.in_order_of_stop(self._layout, kept - {LOGD}):
+            grace = max(float(service_files.document(self._layout, n).get("grace", 0)) for n in group)
+            deadline = self._clock.monotonic() + KILL_WAIT + grace
+            self._stop_programs([name for name in names if name in group], deadline)
         self._stop_programs([name for name in names if name == LOGD], deadline)
         self._call("shutdown")
+        deadline = self._clock.monotonic() + KILL_WAIT
         while is_alive(supervisor) and self._clock.monotonic() < deadline:
             self._clock.sleep(POLL)
         for processes in living(self._layout).values():

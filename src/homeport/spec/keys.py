@@ -15,6 +15,7 @@ from homeport.spec.keys_config import (
     MODE_KEYS,
     MODE_TABLES,
 )
+from homeport.spec.keys_database import CACHE_KEYS, CACHE_TABLES, DATABASE_KEYS, DATABASE_TABLES
 from homeport.spec.keys_jobs import JOB_KEYS, JOB_TABLES
 from homeport.spec.keys_pipeline import PIPELINE_KEYS, PIPELINE_TABLES
 from homeport.spec.keys_processes import PROCESS_KEYS, PROCESS_TABLES
@@ -47,6 +48,8 @@ TABLES = (
     *CONFIG_TABLES,
     *ROLLOUT_TABLES,
     *JOB_TABLES,
+    *DATABASE_TABLES,
+    *CACHE_TABLES,
     *MODE_TABLES,
     *ENVIRONMENT_TABLES,
     *PIPELINE_TABLES,
@@ -97,6 +100,8 @@ KEYS = (
     *CONFIG_KEYS,
     *ROLLOUT_KEYS,
     *JOB_KEYS,
+    *DATABASE_KEYS,
+    *CACHE_KEYS,
     *MODE_KEYS,
     *ENVIRONMENT_KEYS,
     *PIPELINE_KEYS,
@@ -106,7 +111,6 @@ LATER = {
     "alerts": "alerts are",
     "backup": "backups are",
     "checks": "checks are",
-    "database": "databases are",
     "limits": "limits on requests are",
     "notifications": "notifications are",
     "tls": "certificate settings are",

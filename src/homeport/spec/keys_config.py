@@ -44,6 +44,8 @@ OVERRIDABLE = (
     "cron",
     "hooks",
     "storage",
+    "database",
+    "cache",
     "maintenance",
     "read_only",
 )

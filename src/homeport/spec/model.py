@@ -324,6 +324,7 @@ class Spec:
         """The spec as it holds in an environment; this one itself where the environment is not declared.
 
         That of a preview is what the environment "preview" declares, else this one, on the preview's own host.
+        It is no canary's: nobody is there to judge it by.
         """
         own = self.declared(name)
         if own is not None:
@@ -334,4 +335,6 @@ class Spec:
         host = f"{name.removeprefix(PREVIEW)}.{self.app}.{self.previews.domain}"
         prefixes = {route.prefix: route.process for route in base.routes}
         routes = tuple(Route(host, prefix, process) for prefix, process in prefixes.items())
-        return replace(base, routes=routes, environments=())
+        strategy = "blue-green" if base.rollout.strategy == "canary" else base.rollout.strategy
+        rollout = replace(base.rollout, strategy=strategy)
+        return replace(base, routes=routes, rollout=rollout, environments=())

@@ -9,6 +9,7 @@ from homeport.spec.document import read_document
 from homeport.spec.environments import Merged, merge_all
 from homeport.spec.model import PRODUCTION, Build, Maintenance, Process, ReadOnly, Route, Spec
 from homeport.spec.problems import Problems
+from homeport.spec.read_database import read_caches, read_databases
 from homeport.spec.read_pipeline import Around, read_pipeline
 from homeport.spec.read_previews import TEMPLATE, read_previews
 from homeport.spec.read_processes import check_routed, read_processes, read_routes, rehosted
@@ -85,6 +86,8 @@ class _Whole:
         variables = read_variables(reading, document)
         crons, hooks = read_crons(reading, document), read_hooks(reading, document)
         storage = read_storage(reading, document)
+        databases = read_databases(reading, document, storage, variables)
+        caches = read_caches(reading, document, variables)
         maintenance, read_only = self._keys("maintenance"), self._keys("read_only")
         if len(reading.problems) > 0:
             return None
@@ -100,6 +103,8 @@ class _Whole:
             storage=storage,
             maintenance=Maintenance(**maintenance),
             read_only=ReadOnly(**read_only),
+            databases=databases,
+            caches=caches,
             gate=document.get("gate") or "" if self._environment else "",
             default_environment=EnvironmentName(app.get("environment", PRODUCTION)),
         )

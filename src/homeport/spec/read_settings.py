@@ -99,7 +99,7 @@ def _cron(reading: Reading, name: str, data: Values, names: tuple[str, ...]) -> 
         return None
     if "schedule" not in values or "command" not in values:
         return None
-    _check_schedule(reading, path, values["schedule"], values.get("timezone", "UTC"))
+    check_schedule(reading, path, values["schedule"], values.get("timezone", "UTC"))
     return Cron(name, **values) if enabled else None
 
 
@@ -107,7 +107,7 @@ def _others(reading: Reading, name: str, names: tuple[str, ...]) -> str:
     return reading.guess(name, tuple(other for other in names if other != name))
 
 
-def _check_schedule(reading: Reading, path: Path, schedule: str, timezone: str) -> None:
+def check_schedule(reading: Reading, path: Path, schedule: str, timezone: str) -> None:
     if reading.problems.is_long:
         return  # to see which zone was meant, or that no time ever comes, takes a tenth of a second
     for key, text, zone in (("schedule", schedule, "UTC"), ("timezone", schedule, timezone)):

@@ -138,6 +138,40 @@ timeout = "2m"
 [storage.uploads]
 path = "var/uploads"
 
+[storage.data]
+path = "var/data"
+
+[database.main]
+engine = "postgresql"
+dedicated = true
+pool = "session"
+connections = 20
+extensions = ["pg_trgm", "citext"]
+migrations = "migrations"
+lock_timeout = "1s"
+statement_timeout = "5m"
+on_rollback = "down"
+
+[database.main.maintenance.daily-orders]
+kind = "refresh"
+target = "reports.daily_orders"
+schedule = "0 4 * * *"
+timezone = "Europe/Berlin"
+timeout = "10m"
+
+[database.accounts]
+url = "secret:ACCOUNTS_URL"
+migrate = "bin/migrate"
+
+[database.reports]
+engine = "sqlite"
+path = "var/data/reports.db"
+
+[cache.main]
+engine = "redis"
+memory = "256MB"
+persistent = true
+
 [maintenance]
 page = "public/maintenance.html"
 retry_after = "5m"

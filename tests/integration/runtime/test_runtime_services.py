@@ -12,6 +12,7 @@ from homeport.kernel.errors import HomeportError
 from homeport.runtime import service_files
 from homeport.runtime.services import SupervisorServices
 from homeport.system.clock import RealClock
+from homeport.system.process import is_alive
 
 PROGRAM = """
 import signal, sys, time
@@ -53,7 +54,7 @@ def test_it_starts_once_and_stops_by_its_signal(home, services):
     assert start(services, home) == pid
     assert home.runtime.observe() == ()
     services.stop("thing.main")
-    assert not Path(f"/proc/{pid}").exists() and services.status("thing.main") is None
+    assert not is_alive(pid) and services.status("thing.main") is None
     assert f"told {int(signal.SIGINT)}" in services.log_tail("thing.main")
     services.stop("thing.main")
 
@@ -83,7 +84,7 @@ def test_the_next_supervisor_keeps_it_and_stops_it(home, services):
     wait_for(lambda: any("runs on as process" in line for line in services.log_tail("thing.main")))
     assert services.status("thing.main").pid == pid
     services.stop("thing.main")
-    assert not Path(f"/proc/{pid}").exists()
+    assert not is_alive(pid)
     assert f"told {int(signal.SIGINT)}" in services.log_tail("thing.main")
 
 
@@ -102,6 +103,7 @@ def test_all_end_in_order_when_homeport_ends(home, services):
     app = home.start(home.spec(1, home.script(PROGRAM)))
     home.wait_line(app, "up")
     home.runtime.shut_down()
+    home.child.wait(10)
 
     def ended(name: str) -> float:
         lines = [line for line in services.log_tail(name) if line.startswith("ended ")]

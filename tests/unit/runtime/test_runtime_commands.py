@@ -75,7 +75,7 @@ user=root
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [include]
-files=programs/*.conf
+files=programs/*.conf services/*.conf
 
 [program:haproxy]
 command=/usr/sbin/haproxy -W -f /srv/port/edge/100%%.cfg

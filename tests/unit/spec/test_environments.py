@@ -230,7 +230,8 @@ def test_domains_lead_to_a_web_that_only_the_environment_has() -> None:
          ["6: at 'environments.a.variabels': unknown key; did you mean \"variables\"?"]),
         ("[environments.a]\ncron = 1", ["6: at 'environments.a.cron': must be a table, got 1"]),
         ("[environments.a]\nmemory = '1GB'",
-         ["6: at 'environments.a.memory': unknown key; did you mean 'processes.NAME.memory' or 'cron.NAME.memory'?"]),
+         ["6: at 'environments.a.memory': unknown key; did you mean 'processes.NAME.memory' or 'cron.NAME.memory' "
+          "or 'cache.NAME.memory'?"]),
         ("[environments.a]\nreplicas = 2",
          ["6: at 'environments.a.replicas': must be a table of numbers by process, such as { web = 4 }, got 2"]),
         ("[environments.a]\nreplicas = { wbe = 2, web = 'x' }",

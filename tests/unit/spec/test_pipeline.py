@@ -362,7 +362,8 @@ def test_each_error_says_where_and_what(text: str, told: list[str]) -> None:
           ".json.\"f..g\": must be a JSON path, such as \"data.orders.0.rate\", got \"f..g\""]),
         ("path = '/'\nwithin = 2",
          [".within: must be a duration from 1ms to 5m, such as \"30s\" or \"10m\", got 2"]),
-        ("path = '/'\nurl = '/'", [".url: unknown key; did you mean 'rollout.signals.NAME.url'?"]),
+        ("path = '/'\nurl = '/'", [".url: unknown key; did you mean 'rollout.signals.NAME.url' or "
+          "'database.NAME.url'?"]),
     ],
 )  # fmt: skip
 def test_what_a_request_may_not_say(request_: str, told: list[str]) -> None:

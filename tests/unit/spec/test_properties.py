@@ -145,7 +145,9 @@ def test_any_value_for_any_key(line: str, value: str) -> None:
      "environments.production.rollout", "environments.production.hooks", "rollout.signals.checkout",
      "environments.production.rollout.signals.checkout", "environments.production", "pipeline", "[pipeline.stage]",
      "pipeline.stage.commands", "pipeline.stage.commands.tests", "pipeline.stage.budgets",
-     "[pipeline.stage.requests]", "previews"]
+     "[pipeline.stage.requests]", "previews", "database", "database.main", "database.main.maintenance",
+     "database.main.maintenance.daily-orders", "database.reports", "environments.staging.database.main", "cache",
+     "cache.main", "environments.staging.cache.main"]
 ))  # fmt: skip
 def test_any_keys_in_any_table(pairs: list[tuple[str, str]], table: str) -> None:
     lines = "".join(f"{key} = {value}\n" for key, value in pairs)

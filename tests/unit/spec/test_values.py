@@ -31,6 +31,7 @@ from homeport.spec.model import (
     Stage,
     Storage,
 )
+from homeport.spec.model_database import Cache, Database, Upkeep
 from homeport.spec.routes import Domain
 from homeport.spec.values import (
     Directory,
@@ -192,7 +193,7 @@ def test_examples_and_defaults_of_the_table_are_values_of_their_type(key: Key) -
     assert (key.default is None) == bool(key.absent)
 
 
-INNER = ("name", "health", "liveness", "heartbeat", "stages", "signals")
+INNER = ("name", "health", "liveness", "heartbeat", "stages", "signals", "maintenance")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +212,9 @@ INNER = ("name", "health", "liveness", "heartbeat", "stages", "signals")
         ("cron.NAME", Cron),
         ("hooks.NAME", Hook),
         ("storage.NAME", Storage),
+        ("database.NAME", Database),
+        ("database.NAME.maintenance.NAME", Upkeep),
+        ("cache.NAME", Cache),
         ("maintenance", Maintenance),
         ("read_only", ReadOnly),
     ],
