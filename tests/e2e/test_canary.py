@@ -263,3 +263,16 @@ def test_a_sticky_visitor_stays_on_one_side_of_a_canary(homeport, app):
     told = ended(deploy)
     assert deploy.returncode == 0, told
     assert {visitor.release() for visitor in visitors} == {"r2"}
+
+
+def test_a_number_of_the_teams_own_takes_a_canary_back(homeport, app):
+    def with_signal(number):
+        signal = f'[rollout.signals.abandoned]\ncommand = "echo {number}"\nmost = 3\ninterval = "1s"\n'
+        return spec(more='on_inconclusive = "continue"').replace("1s", "8s") + signal
+
+    app.write("1", rollout=spec())
+    homeport.deploy(app)
+    app.write("2", rollout=with_signal(5))
+    refused = homeport.deploy(app, status=7)
+    assert "signal abandoned out of bounds 3 times in a row" in refused.stderr
+    assert homeport.environment(app)["serving"] == "r1"
