@@ -268,7 +268,7 @@ def test_a_sticky_visitor_stays_on_one_side_of_a_canary(homeport, app):
 def test_a_number_of_the_teams_own_takes_a_canary_back(homeport, app):
     def with_signal(number):
         signal = f'[rollout.signals.abandoned]\ncommand = "echo {number}"\nmost = 3\ninterval = "1s"\n'
-        return spec(more='on_inconclusive = "continue"').replace("1s", "8s") + signal
+        return spec(more='on_inconclusive = "continue"\n').replace("1s", "8s") + signal
 
     app.write("1", rollout=spec())
     homeport.deploy(app)

@@ -45,7 +45,7 @@ Handler.do_GET = do_GET
 
 
 def write(app, version, **more):
-    return app.write(version, extra=SOCKETS, after=MORE, rollout="", **more)
+    return app.write(version, extra=SOCKETS, after=MORE, **more)
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,8 @@ def test_killing_one_of_two_instances_fails_no_get(homeport, shop):
         found = homeport.environment(shop)["instances"]
         return next((i["pid"] for i in found if i["name"] == name and i["healthy"]), None)
 
-    write(shop, "killed", replicas=2)
+    # What is killed here on purpose is not to take the release back.
+    write(shop, "killed", replicas=2, rollout='watch_for = "0s"')
     homeport.deploy(shop)
     wrong, count, stop = [], [0], threading.Event()
 

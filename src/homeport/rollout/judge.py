@@ -271,6 +271,8 @@ class Judge:
         with parts.state.store.transaction("homeport") as tx:
             # It may have asked while this look was taken.
             latest = trials.find(parts.state, trial.change) or trial
+            if latest.state != RUNNING:
+                return
             standing = replace(standing, asked=latest.standing.asked)
             trials.update(
                 tx,

@@ -36,7 +36,7 @@ class Promotion:
         """A canary is watched on, any other release from now; what was watched before is over."""
         change, trial = self._change, self._trial
         if trial is not None and trial.state == RUNNING:
-            if self._rollout.watch_for:
+            if self._rollout.watch_for and trial.promoted_by is None:
                 until = tx.now + timedelta(seconds=self._rollout.watch_for)
                 trials.update(
                     tx,

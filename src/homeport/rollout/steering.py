@@ -3,11 +3,11 @@
 from homeport.journal.store import Transaction
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName
-from homeport.rollout import events, trials
+from homeport.rollout import events, promotion, trials
 from homeport.rollout.model import Change, ChangeKind
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts, id_for
-from homeport.rollout.trials import CANARY, RUNNING, Trial
+from homeport.rollout.trials import CANARY, RUNNING, WATCH, Trial
 
 NO_TRIAL = declare(
     "rollout.no_trial", Kind.CONFLICT, "No release is on trial in the environment, or not in a way that fits."
@@ -88,6 +88,10 @@ class Steering:
         with self._parts.state.store.transaction(actor) as tx:
             trials.update(tx, trial.change, promoted_by=actor, paused_by=None)
             self._tell(tx, trial, "promote")
+            if trial.phase == WATCH:
+                standing = promotion.kept(trial.standing, actor)
+                trials.update(tx, trial.change, state=standing.outcome, standing=standing.to_json())
+                tx.append(promotion.verdict_told(trial, standing))
         return self.newest(app, environment)
 
     def abort(self, app: AppName, environment: EnvironmentName, *, actor: str, key: str | None) -> Change:
