@@ -127,7 +127,7 @@ class CanarySteered(Event):
     kind: ClassVar[str] = "canary.steered"
     release: str
     what: str
-    """"pause", "resume" or "promote"."""
+    """"pause", "resume", "promote" or "abort"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

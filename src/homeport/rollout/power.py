@@ -29,6 +29,8 @@ QUANTILES_ALONE = 2
 FEWEST_SECONDS = 0.010
 """Nobody feels less. Measured: of two equal sides the one with fewer requests, whose connections are colder,
 had a 95th percentile of 4 ms beside 2 ms, and on a busy machine of 14 ms beside 5 ms."""
+WORTH_WAITING = 500
+"""Where answers are so fast that three times as much is no difference that counts, more are not waited for."""
 SLOWER_THAN_ALLOWED = 2.0
 """Latency times this and what is allowed is what must have shown: x 3 with the usual 50 %."""
 
@@ -61,8 +63,15 @@ def latencies_needed(settings: Settings, share: float, stable: Histogram) -> int
         if bad > usual and usual < 1:
             case = Case(share, usual, bad, clump=settings.clump)
             found = needed(bets, settings.log_threshold, case, settings.power)
+            if found > WORTH_WAITING and _is_by_seconds(at, limit, settings):
+                continue
             best = found if best is None else min(best, found)
     return FEWEST_LATENCIES if best is None else best
+
+
+def _is_by_seconds(edge: int, limit: int, settings: Settings) -> bool:
+    """Whether a limit is what it is because of :data:`FEWEST_SECONDS`, not of the ratio."""
+    return limit > edge + ceil(STEPS_AN_OCTAVE * log2(1 + ALONE * (settings.max_latency_increase or 0.0)))
 
 
 def limits(stable: Histogram, settings: Settings) -> list[tuple[int, int]]:

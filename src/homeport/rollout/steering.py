@@ -104,6 +104,8 @@ class Steering:
             if asked is not None:
                 return asked
         trial = self._running(app, environment, "abort")
+        with self._parts.state.store.transaction(actor) as tx:
+            self._tell(tx, trial, "abort")
         if trial.phase == CANARY:
             return self._rollouts.abort(trial.change)
         return self._rollouts.rollback(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeport.rollout.canary import BUCKETS, Settings, Side, Signal, Window, histogram
-from homeport.rollout.power import requests_needed
+from homeport.rollout.power import latencies_needed, requests_needed
 from homeport.rollout.verdict import Evidence, Forming, Outcome, Verdict, conclude, forming, look
 
 ERRORS = Settings(max_latency_increase=None)
@@ -402,3 +402,9 @@ def test_no_figure_overflows(history, rate, slower):
 def test_what_cannot_be_is_refused(bad):
     with pytest.raises(ValueError):
         bad()
+
+
+def test_where_answers_are_too_fast_for_a_difference_few_are_waited_for():
+    """An app of 4 ms: three times that is less than what counts, so no number of answers would show it."""
+    fast = histogram([0.004] * 900 + [0.007] * 90 + [0.015] * 10)
+    assert latencies_needed(USUAL, 0.2, fast) <= 500

@@ -92,8 +92,19 @@ class Executor:
             if change is None or not change.done:
                 return
             self._close(run, stage, self._after_change(run, stage, placed.stage, change))
+        elif placed.stage.kind == "smoke" and (why := self._moved_on(run, placed.stage)):
+            self._close(run, stage, Found(False, why, (), {}))
         else:
             self._close(run, stage, self._execute(run, stage, placed.stage, EXECUTORS[placed.stage.kind]))
+
+    def _moved_on(self, run: Run, wanted: Stage) -> str | None:
+        """Why what an environment answers says nothing of this run: another release serves there by now."""
+        environment = wanted.environment or self.build_environment(run)
+        deployed = self._deployed(run, environment)
+        known = next((e for e in self._parts.state.environments(run.app) if e.name == environment), None)
+        if deployed is None or known is None or known.serving == deployed:
+            return None
+        return f"{environment} serves {known.serving} by now, not {deployed} of this run: begin a new run"
 
     # Stages with processes or requests of their own
 
