@@ -17,14 +17,14 @@ import pytest
 
 from homeport.guard.vault import Vault
 from homeport.journal.store import Store, open_engine
-from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.errors import ErrorType, HomeportError, Kind
 from homeport.kernel.ids import AppName
 from homeport.rollout.sources import state
 from homeport.rollout.sources.model import Ignored, PullRequest, Push, Refused
 from homeport.rollout.sources.service import Sources
 
 SHOP = AppName("shop")
-BROKEN = declare("test.broken_spec", Kind.INVALID, "…")
+BROKEN = ErrorType("test.broken_spec", Kind.INVALID, "…")
 
 
 class Clock:

@@ -12,11 +12,11 @@ import pytest
 import uvicorn
 
 from homeport.api import hooks
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import ErrorType, Kind
 from homeport.rollout.sources.model import Ignored, Push, Refused, Verdict
 from homeport.rollout.sources.webhooks import MAX_BODY
 
-LOCKED = declare("test.locked", Kind.FAILED, "…")
+LOCKED = ErrorType("test.locked", Kind.FAILED, "…")
 
 
 class Hooks:

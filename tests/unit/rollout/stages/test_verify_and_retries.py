@@ -1,10 +1,10 @@
 """Watching an environment and trying again, in virtual time."""
 
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import ErrorType, Kind
 from homeport.rollout.pipeline.stages import smoke, verify
 from homeport.spec.model import SmokeRequest, Stage
 
-GONE = declare("test.gone", Kind.UNAVAILABLE, "A part does not answer.")
+GONE = ErrorType("test.gone", Kind.UNAVAILABLE, "A part does not answer.")
 
 
 def looks(*answers):
