@@ -1,6 +1,7 @@
 """Histories of migrations by chance, and failures at their statements."""
 
 import os
+import select
 import signal
 import threading
 import time
@@ -142,14 +143,24 @@ def count(history: tuple[Migration, ...]) -> int:
 
 
 def kill_server(server: Postgres) -> None:
-    """kill -9 of every process of PostgreSQL."""
+    """kill -9 of every process of PostgreSQL; the next start waits until the kernel has taken them all away.
+
+    While one of them is still ending, its shared memory is in use and PostgreSQL refuses to start.
+    """
+    os.kill(server.pid, signal.SIGSTOP)  # it starts no further one meanwhile
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    for pid in (server.pid, *map(int, children)):
+    pids = (server.pid, *map(int, children))
+    handles = []
+    for pid in pids:
         try:
-            os.kill(pid, signal.SIGKILL)
+            handles.append(os.pidfd_open(pid))
+            signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
         except ProcessLookupError:
             pass
     server.stop(signal.SIGKILL)
+    for handle in handles:
+        select.select([handle], [], [], 30)
+        os.close(handle)
     server.start()
 
 
