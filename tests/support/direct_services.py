@@ -82,7 +82,7 @@ class DirectServices:
         self._spawn(name)
 
     def replace(self, name: str) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"{name}: no service that is started without a supervisor takes over")
 
     def status(self, name: str) -> Status | None:
         if name not in self._specs:

@@ -325,7 +325,7 @@ def _changing(s: Services) -> APIRouter:
     ) -> wire.Destroyed:
         if confirm == app:
             s.pipelines.forget_app(AppName(app), actor=actor)
-        instances, releases = rollouts.destroy(AppName(app), confirm=confirm, actor=actor)
+        instances, releases = s.removal.destroy_app(AppName(app), confirm=confirm, actor=actor)
         s.sources.forget_app(AppName(app))
         return wire.Destroyed(app=app, instances=instances, releases=releases)
 

@@ -118,8 +118,8 @@ class Advance:
                 self._await_ready(change, names)
             case plan.Shift():
                 self._shift(change, step)
-            case plan.Bake(n):
-                self._judge.bake(change, n, self.closing)
+            case plan.Bake():
+                self._judge.bake(change, self.closing)
             case plan.DrainAndStop(names):
                 if self._drain(change, names):
                     stop_instances(self._parts, names, reason=f"by {_by(change)}", change=change.id)

@@ -75,7 +75,7 @@ class Judge:
 
     # Steps of a rollout
 
-    def bake(self, change: Change, step: int, closing: threading.Event) -> None:
+    def bake(self, change: Change, closing: threading.Event) -> None:
         """Judge a canary at its step for a while; called again until the step is passed.
 
         Raises ``rollout.worse`` when it is condemned.
@@ -285,7 +285,7 @@ class Judge:
             if (condemned and not trial.is_condemned) or (over and not condemned):
                 tx.append(verdict_told(trial, standing))
         if condemned and trial.phase == WATCH:
-            self._take_back(replace(trial, evidence=evidence, standing=standing), change)
+            self._take_back(replace(trial, evidence=evidence, standing=standing))
 
     def _waiting(self, trial: Trial, counts: Counts) -> dict[str, int]:
         """Requests that wait for an answer, by side. Only asked for where the new release is silent."""
@@ -326,7 +326,7 @@ class Judge:
         is_whole = {str(i.name) for i in instances if i.release == trial.release} <= {n for n, _ in found}
         return found if is_whole else known
 
-    def _take_back(self, trial: Trial, change: Change) -> None:
+    def _take_back(self, trial: Trial) -> None:
         """Go back from a release that was promoted. Tried again at the next look where something else moves."""
         parts = self._parts
         assert self._rollouts is not None

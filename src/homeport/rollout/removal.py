@@ -1,5 +1,6 @@
-"""Taking one environment away, with everything that is its own; the app and its releases stay."""
+"""Taking an app away, or one of its environments, with everything that is its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,8 +9,8 @@ from homeport.journal.model import Event
 from homeport.journal.store import Transaction, text_time
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, EnvironmentName
-from homeport.rollout import state
-from homeport.rollout.errors import BUSY, NOT_CONFIRMED
+from homeport.rollout import events, state
+from homeport.rollout.errors import NOT_CONFIRMED
 from homeport.rollout.model import ReleaseState
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
@@ -21,9 +22,6 @@ KEPT = declare(
     Kind.CONFLICT,
     "Production, or the only environment of an app, goes with the whole app only.",
 )
-
-END_WITHIN = 60.0
-"""Seconds that a change of the environment may take to be taken back."""
 
 _OF_AN_ENVIRONMENT = (
     schema.instances,
@@ -62,6 +60,32 @@ class Removal:
         self._parts = parts
         self._rollouts = rollouts
 
+    def destroy_app(self, app: AppName, *, confirm: str, actor: str) -> tuple[int, int]:
+        """Take an app away: instances, releases, routes, settings. (instances, releases) that are gone.
+
+        Its events stay in the journal. ``confirm`` must be the app's name.
+        """
+        parts = self._parts
+        parts.state.require_app(app)
+        if confirm != app:
+            raise NOT_CONFIRMED.error(
+                f"cannot destroy {app}: the name was not confirmed", hint="give the app's name as it is"
+            )
+        environments = [e.name for e in parts.state.environments(app)]
+        for environment in environments:
+            self._rollouts.take_over(app, environment)
+        stopped = self._stop(app, environments, actor)
+        releases = parts.state.releases(app)
+        for name in parts.logs.names(f"{app}."):
+            parts.runtime.forget_logs(name)
+        with parts.state.store.transaction(actor) as tx:
+            parts.vault.forget_app(tx, app)
+            state.delete_app(tx, app)
+            tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(stopped)))
+        parts.publish()
+        files.remove_tree(parts.data_dir / "releases" / app, within=parts.data_dir)
+        return len(stopped), len(releases)
+
     def destroy(self, app: AppName, environment: EnvironmentName, *, confirm: str, actor: str) -> Removed:
         """Take an environment away for good; its storage's files stay. ``confirm`` must be its name.
 
@@ -94,8 +118,8 @@ class Removal:
         parts.state.environment(app, environment)
         stopped: set[str] = set()
         while True:
-            self._end_changes(app, environment, actor)
-            stopped |= self._stop(app, environment, actor)
+            self._rollouts.take_over(app, environment)
+            stopped |= self._stop(app, [environment], actor)
             for name in parts.logs.names(f"{app}.{environment}."):
                 parts.runtime.forget_logs(name)
             root = parts.storage_root(app, environment)
@@ -120,26 +144,14 @@ class Removal:
         self._remove_run_directories(app, environment)
         return Removed(environment, len(stopped), str(root) if has_storage else "", kept)
 
-    def _end_changes(self, app: AppName, environment: EnvironmentName, actor: str) -> None:
-        """Have its change taken back, and wait for the end. Raises ``rollout.busy``."""
-        clock = self._parts.clock
-        until = clock.monotonic() + END_WITHIN
-        for running in self._parts.state.running(app, environment):
-            self._rollouts.abort(running.id)
-            while not self._parts.state.change(running.id).done:
-                if clock.monotonic() > until:
-                    raise BUSY.error(
-                        f"cannot remove {environment} of {app}: {running.kind.value} {running.id} does not end",
-                        hint="homeport events tells what it waits for; try again when it has ended",
-                    )
-                clock.sleep(0.05)
-
-    def _stop(self, app: AppName, environment: EnvironmentName, actor: str) -> set[str]:
+    def _stop(self, app: AppName, environments: Sequence[EnvironmentName], actor: str) -> set[str]:
+        """End what runs in some environments of an app; nothing is routed to it before that."""
         parts = self._parts
         with parts.traffic:
             with parts.state.store.transaction(actor) as tx:
-                state.update_environment(tx, app, environment, routing=None, serving=None)
-                instances = parts.state.instances(app, environment)
+                for environment in environments:
+                    state.update_environment(tx, app, environment, routing=None, serving=None)
+                instances = [i for i in parts.state.instances(app) if i.environment in environments]
                 for i in instances:
                     now = text_time(tx.now)
                     state.update_instance(tx, i.name, weight=0, retire_at=now, drain_until=now)

@@ -4,11 +4,12 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from homeport.journal.store import Transaction, text_time
+from homeport.journal.store import Transaction
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import (
     AppName,
@@ -25,7 +26,6 @@ from homeport.rollout.errors import (
     MOVED_ON,
     NO_ARCHIVE,
     NO_TARGET,
-    NOT_CONFIRMED,
     NOTHING_NEW,
     NOTHING_SERVES,
     WRONG_APP,
@@ -43,10 +43,25 @@ from homeport.rollout.model import (
 )
 from homeport.rollout.parts import Parts
 from homeport.spec.model import Spec
-from homeport.system import files
 
 MAX_REPLICAS = 100
+END_WITHIN = 60.0
+"""Seconds that a change may take to be taken back."""
 MAX_ARCHIVE = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where something is asked for, by whom, and how."""
+
+    app: AppName
+    environment: EnvironmentName
+    actor: str
+    id: ChangeId | None
+    """That the change is to have; None: a new one."""
+    replace_running: bool = False
+    past_gate: str = ""
+    """Why it may pass the environment's gate; "" does not."""
 
 
 class Rollouts:
@@ -99,9 +114,8 @@ class Rollouts:
 
         ``past_gate``: why it may pass the environment's gate, where that has one. Raises ``rollout.gated``.
         """
-        return self._from_archive(
-            ChangeKind.DEPLOY, app, environment, archive_digest, commit, replace_running, past_gate, actor, id
-        )
+        asked = _Asked(app, environment, actor, id, replace_running, past_gate)
+        return self._from_archive(ChangeKind.DEPLOY, asked, archive_digest, commit)
 
     def build(
         self,
@@ -118,22 +132,12 @@ class Rollouts:
         Deploys of the same archive find it. Raises as :meth:`deploy`.
         """
         return self._from_archive(
-            ChangeKind.BUILD, app, environment, archive_digest, commit, False, "", actor, id
+            ChangeKind.BUILD, _Asked(app, environment, actor, id), archive_digest, commit
         )
 
-    def _from_archive(
-        self,
-        kind: ChangeKind,
-        app: AppName,
-        environment: EnvironmentName,
-        archive_digest: str,
-        commit: Commit,
-        replace_running: bool,
-        past_gate: str,
-        actor: str,
-        id: ChangeId | None,
-    ) -> Change:
+    def _from_archive(self, kind: ChangeKind, asked: "_Asked", archive_digest: str, commit: Commit) -> Change:
         parts = self._parts
+        app, environment = asked.app, asked.environment
         admission.require_names(app=app, environment=environment)
         source = parts.archive(archive_digest)
         if not source.is_file():
@@ -144,7 +148,7 @@ class Rollouts:
             raise WRONG_APP.error(f"cannot deploy {app}: its homeport.toml names the app {whole.app!r}")
         spec = admission.spec_for(whole, environment)
         ships = kind is not ChangeKind.BUILD
-        gated = ships and admission.check_gate(parts, app, environment, whole, past_gate)
+        gated = ships and admission.check_gate(parts, app, environment, whole, asked.past_gate)
         digest = rules.digest(tree, spec.build)
         admission.check(self._parts, app, environment, spec)
         before = admission.environment_or_none(self._parts, app, environment)
@@ -152,11 +156,11 @@ class Rollouts:
         reusable = parts.state.reusable(app, digest) if parts.state.has_app(app) else None
         if reusable is None:
             building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
-        if replace_running:
-            self._take_over(app, environment, actor)
-        with self._recording(app, environment, actor) as tx:
+        if asked.replace_running:
+            self.take_over(app, environment)
+        with self._recording(app, environment, asked.actor) as tx:
             state.ensure_environment(tx, app, environment)
-            id = id or new_id()
+            id = asked.id or new_id()
             # Reading from outside takes its time: what was set or scaled meanwhile counts.
             before = admission.environment_or_none(self._parts, app, environment)
             config = admission.config(self._parts, tx, app, environment, before, outside)
@@ -195,7 +199,7 @@ class Rollouts:
             if gated:
                 tx.append(
                     events.GatePassed(
-                        app=app, environment=environment, change=id, release=release, reason=past_gate
+                        app=app, environment=environment, change=id, release=release, reason=asked.past_gate
                     )
                 )
             if reusable is not None:
@@ -219,9 +223,8 @@ class Rollouts:
         """Roll out the release that serves with the configuration as it is now, as a release of its own."""
         now, _, config_before = self._serving(app, environment, "configure")
         serving = self._parts.state.release(app, now.serving or ReleaseId(""))
-        return self._ship(
-            ChangeKind.CONFIGURE, serving, environment, now, config_before, replace_running, "", actor, id
-        )
+        asked = _Asked(app, environment, actor, id, replace_running)
+        return self._ship(ChangeKind.CONFIGURE, asked, serving, now, config_before)
 
     def promote(
         self,
@@ -247,42 +250,34 @@ class Rollouts:
         config = self._serving(app, environment, "promote")[2] if serves else None
         return self._ship(
             ChangeKind.PROMOTE,
+            _Asked(app, environment, actor, id, replace_running, past_gate if gated else ""),
             release,
-            environment,
             before or Environment(app, environment, None, None, (), ()),
             config,
-            replace_running,
-            past_gate if gated else "",
-            actor,
-            id,
         )
 
     def _ship(
         self,
         kind: ChangeKind,
+        asked: "_Asked",
         release: Release,
-        environment: EnvironmentName,
         now: Environment,
         serving_with: Config | None,
-        replace_running: bool,
-        past_gate: str,
-        actor: str,
-        id: ChangeId | None,
     ) -> Change:
         """Roll out what is built already with the environment's configuration as it is now.
 
         ``serving_with`` is the configuration of the same release where it serves already.
         """
-        app = release.app
+        app, environment = asked.app, asked.environment
         whole = desired.spec_of(release.spec)
         spec = admission.spec_for(whole, environment)
         admission.check(self._parts, app, environment, spec)
         outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
-        if replace_running:
-            self._take_over(app, environment, actor)
-        with self._recording(app, environment, actor) as tx:
+        if asked.replace_running:
+            self.take_over(app, environment)
+        with self._recording(app, environment, asked.actor) as tx:
             state.ensure_environment(tx, app, environment)
-            id = id or new_id()
+            id = asked.id or new_id()
             # Reading from outside takes its time: what was set or scaled meanwhile counts.
             set_now = admission.environment_or_none(self._parts, app, environment) or now
             config = admission.config(self._parts, tx, app, environment, set_now, outside)
@@ -298,10 +293,14 @@ class Rollouts:
                 config,
             )
             change = self._record(tx, id, kind, now, goal, config)
-            if past_gate:
+            if asked.past_gate:
                 tx.append(
                     events.GatePassed(
-                        app=app, environment=environment, change=id, release=goal.release, reason=past_gate
+                        app=app,
+                        environment=environment,
+                        change=id,
+                        release=goal.release,
+                        reason=asked.past_gate,
                     )
                 )
         self._start(change.id)
@@ -331,7 +330,7 @@ class Rollouts:
         if release is not None:
             admission.check_rollback(parts, now, release)
         if replace_running:
-            self._take_over(app, environment, actor)
+            self.take_over(app, environment)
             # What ran may have been promoted just before: then that is what is gone back from.
             now = parts.state.environment(app, environment)
         target, config = self._rollback_target(now, release)
@@ -419,42 +418,16 @@ class Rollouts:
                 state.update_change(tx, id, cancelled=True)
         return self._parts.state.change(id)
 
-    # The end
-
-    def destroy(self, app: AppName, *, confirm: str, actor: str) -> tuple[int, int]:
-        """Take an app away: instances, releases, routes, settings. (instances, releases) that are gone.
-
-        Its events stay in the journal. ``confirm`` must be the app's name.
-        """
-        parts = self._parts
-        parts.state.require_app(app)
-        if confirm != app:
-            raise NOT_CONFIRMED.error(
-                f"cannot destroy {app}: the name was not confirmed", hint="give the app's name as it is"
-            )
-        for environment in parts.state.environments(app):
-            self._take_over(app, environment.name, actor)
-        instances = parts.state.instances(app)
-        releases = parts.state.releases(app)
-        with parts.traffic:
-            with parts.state.store.transaction(actor) as tx:
-                for e in parts.state.environments(app):
-                    state.update_environment(tx, app, e.name, routing=None, serving=None)
-                for i in instances:
-                    state.update_instance(
-                        tx, i.name, weight=0, retire_at=text_time(tx.now), drain_until=text_time(tx.now)
-                    )
-            parts.publish()
-        parts.runtime.stop(tuple(i.name for i in instances))
-        for name in parts.logs.names(f"{app}."):
-            parts.runtime.forget_logs(name)
-        with parts.state.store.transaction(actor) as tx:
-            parts.vault.forget_app(tx, app)
-            state.delete_app(tx, app)
-            tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(instances)))
-        parts.publish()
-        files.remove_tree(parts.data_dir / "releases" / app, within=parts.data_dir)
-        return len(instances), len(releases)
+    def take_over(self, app: AppName, environment: EnvironmentName) -> None:
+        """Have a running change of the environment taken back, and wait for its end. Raises ``rollout.busy``."""
+        clock = self._parts.clock
+        until = clock.monotonic() + END_WITHIN
+        for running in self._parts.state.running(app, environment):
+            self.abort(running.id)
+            while not self._parts.state.change(running.id).done:
+                if clock.monotonic() > until:
+                    raise _busy(running)
+                clock.sleep(0.05)
 
     # Within
 
@@ -495,17 +468,6 @@ class Rollouts:
             f"cannot roll back {app}: no earlier release served well in {now.name}",
             hint="homeport releases; homeport rollback rN names one",
         )
-
-    def _take_over(self, app: AppName, environment: EnvironmentName, actor: str) -> None:
-        """Have a running change of the environment taken back, and wait for its end."""
-        clock = self._parts.clock
-        until = clock.monotonic() + 60
-        for running in self._parts.state.running(app, environment):
-            self.abort(running.id)
-            while not self._parts.state.change(running.id).done:
-                if clock.monotonic() > until:
-                    raise _busy(running)
-                clock.sleep(0.05)
 
     @contextmanager
     def _recording(self, app: AppName, environment: EnvironmentName, actor: str) -> Iterator[Transaction]:

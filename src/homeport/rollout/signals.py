@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 LIMIT = 100_000
 """Bytes of an answer."""
-SIDES = ("new", "before")
 
 
 class Signals:

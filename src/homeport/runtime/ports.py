@@ -5,7 +5,6 @@ from pathlib import Path
 from zlib import crc32
 
 from homeport.runtime.errors import NO_PORT
-from homeport.system.net import is_port_free
 
 PORTS = range(20_000, 30_000)
 """Below the range from which Linux takes the ports of outgoing connections (32768 on)."""
@@ -30,14 +29,3 @@ def choose(taken: Set[int], is_free: Callable[[int], bool], start: int, ports: r
 def start_of(data_dir: Path, ports: range = PORTS) -> int:
     """Where a data directory begins to look, so that several on one machine seldom meet."""
     return ports[crc32(str(data_dir).encode()) % len(ports)]
-
-
-class PortPool:
-    """Chooses ports for one data directory. What is taken is kept by the caller, with its instances."""
-
-    def __init__(self, data_dir: Path, ports: range = PORTS) -> None:
-        self._start = start_of(data_dir, ports)
-        self._ports = ports
-
-    def choose(self, taken: Set[int]) -> int:
-        return choose(taken, is_port_free, self._start, self._ports)

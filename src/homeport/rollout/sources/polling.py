@@ -7,7 +7,6 @@ from homeport.rollout.sources.model import Source
 FIRST_RETRY = 10.0
 """Seconds after the first failure; it doubles with each one more."""
 LONGEST_RETRY = 900.0
-SHORTEST_POLL = 5.0
 
 
 def is_due(source: Source, now: datetime) -> bool:
