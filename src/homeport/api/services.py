@@ -10,6 +10,7 @@ from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status, trials
+from homeport.rollout.data.migrations import Migrations
 from homeport.rollout.model import Change, ChangeKind, Environment, Release, ReleaseState
 from homeport.rollout.oneoff import OneOffs
 from homeport.rollout.parts import Parts
@@ -49,6 +50,7 @@ class Services:
     sleep: Sleep
     removal: Removal
     sources: Sources
+    migrations: Migrations
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]

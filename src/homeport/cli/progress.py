@@ -17,11 +17,8 @@ class Interrupted(click.exceptions.Exit):
         super().__init__(EXIT_INTERRUPTED)
 
 
-def follow(
-    session: Session, change: dict[str, Any], *, quiet: bool = False, wanted_back: bool = False
-) -> None:
-    """Show a change until its verdict; exits with status 7 when it was not kept, unless that was wanted, and
-    with 5 when that was wanted and came too late.
+def follow(session: Session, change: dict[str, Any], *, quiet: bool = False) -> None:
+    """Show a change until its verdict; exits with status 7 when it was not kept.
 
     Ctrl-C leaves the change running and says so.
     """
@@ -31,12 +28,8 @@ def follow(
         click.echo(json.dumps(final, indent=2))
     else:
         _verdict(session, final, printer)
-    verdict = final["result"]["verdict"]
-    if verdict == "rolled back" and not wanted_back:
+    if final["result"]["verdict"] == "rolled back":
         raise click.exceptions.Exit(Kind.ROLLED_BACK.exit_status)
-    if verdict == "promoted" and wanted_back:
-        screen.note(f"it was too late to take {final['release']} back; homeport rollback goes back from it")
-        raise click.exceptions.Exit(Kind.CONFLICT.exit_status)
 
 
 def await_end(
@@ -97,6 +90,10 @@ def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> N
         if change["kind"] == "rollback" and before not in (None, change["release"]):
             forward = f"homeport rollback {before}{flags(session, change)}"
             click.echo(screen.dim(f"  {forward} goes forward to {before} again"))
+        return
+    if result["verdict"] == "migrated":
+        mark = click.style("✓", fg=screen.GOOD)
+        click.echo(f"{mark} {screen.bold(change['environment'])} is migrated after {after}")
         return
     failure = change["failure"] or {
         "sentence": "cannot go on: no reason was recorded",
@@ -206,6 +203,25 @@ def sentence(kind: str, data: dict[str, Any]) -> str | None:
                 return f"  {good} hook     {data['hook']} in {took}"
             cross = click.style("✗", fg=screen.BAD)
             return f"  {cross} hook     {data['hook']}: {screen.printable(data['problem'])}"
+        case "migration.applied":
+            took, again = format_duration(data["seconds"]), data["attempts"]
+            way = "" if data["direction"] == "up" else "back "
+            tries = f", {again} attempts" if again > 1 else ""
+            return f"  {good} migrated {way}{data['name']}: {screen.printable(data['filename'])} in {took}{tries}"
+        case "migration.waits":
+            return f"    waiting  to migrate {data['name']}: {screen.printable(data['why'])}"
+        case "migration.tool_ended":
+            return f"  {good} migrated {data['name']} by {screen.printable(data['command'])} in {format_duration(data['seconds'])}"
+        case "migration.undo_failed":
+            return f"  {bad} migrated {data['name']} and could not be taken back: {screen.printable(data['reason'])}"
+        case "migration.contracts_wait":
+            count = len(data["versions"])
+            what = f"{count} contract migrations wait" if count > 1 else "1 contract migration waits"
+            return f"    {what} until {data['release']} has served its watch ({data['name']})"
+        case "database.restore_point":
+            return screen.dim(f"    restore point {data['point']}")
+        case "database.made":
+            return f"  {good} made     database {data['name']} ({data['database']} in cluster {data['cluster']})"
         case "canary.step":
             at = trial.percent(data["share"])
             return f"  {good} canary   {data['release']} gets {at} of the requests (step {data['step']} of {data['of']})"

@@ -75,3 +75,9 @@ NOT_HERE = declare(
     Kind.CONFLICT,
     "What was asked for needs a server's own files, and somebody else runs it.",
 )
+
+WORK_FAILED = declare(
+    "database.work_failed",
+    Kind.FAILED,
+    "A process that worked on a database ended in a way that nobody foresaw; the log of the control plane says how.",
+)

@@ -19,7 +19,7 @@ from homeport.database.events import (
     DatabaseDropped,
     DatabaseMade,
 )
-from homeport.database.model import Cluster, Provisioned, Ready, RestorePoint
+from homeport.database.model import SUPERUSER, Cluster, Provisioned, Ready, RestorePoint
 from homeport.database.owners import Owners
 from homeport.database.pool import Pooler
 from homeport.database.port import Secrets, Services
@@ -246,6 +246,13 @@ class Databases:
         row = self.get(app, environment, name)
         with self._owners.url(row, self.cluster_of(row)) as url:
             yield url
+
+    def admin_url(self, app: str, environment: str, name: str) -> str:
+        """How the superuser reaches a database: by the unix socket, without a password."""
+        row = self.get(app, environment, name)
+        cluster = self.cluster_of(row)
+        sockets = self.clusters.layout(cluster.name).sockets
+        return f"host='{sockets}' port={cluster.port} user={SUPERUSER} dbname='{row.database}'"
 
     @contextmanager
     def connect_as_owner(self, app: str, environment: str, name: str) -> Iterator[Connection]:

@@ -61,3 +61,18 @@ restore_points = Table(
     Column("change", String),
     Index("ix_restore_points_database", "app", "environment", "name", "at"),
 )
+
+# What a release's migrations take away once it has served a while.
+contracts = Table(
+    "contracts",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("release", String, primary_key=True),
+    # The database's name in homeport.toml.
+    Column("name", String, primary_key=True),
+    Column("versions", JSON, nullable=False),
+    # "waiting", "done", "failed".
+    Column("state", String, nullable=False),
+    Column("at", String, nullable=False),
+)

@@ -107,3 +107,8 @@ def declare(code: str, kind: Kind, when: str, *, retry: bool = False) -> ErrorTy
 def catalogue() -> tuple[ErrorType, ...]:
     """Every declared type of the rooms imported so far, by code."""
     return tuple(_catalogue.types[code] for code in sorted(_catalogue.types))
+
+
+def find(code: str) -> ErrorType | None:
+    """The type of a code, where the room that declares it was imported."""
+    return _catalogue.types.get(code)

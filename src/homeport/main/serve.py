@@ -19,6 +19,7 @@ from homeport.api import hooks, server
 from homeport.api.client import SOCKET
 from homeport.api.services import Services
 from homeport.cli import screen
+from homeport.database.worker import Worker
 from homeport.edge.access import Tail
 from homeport.guard.identity import LocalIdentities
 from homeport.guard.vault import Vault
@@ -27,6 +28,9 @@ from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
+from homeport.rollout.data.due import Contracts
+from homeport.rollout.data.migrations import Migrations
+from homeport.rollout.data.stores import Stores
 from homeport.rollout.jobs import job_targets
 from homeport.rollout.judge import Judge
 from homeport.rollout.keeper import Keeper
@@ -44,6 +48,7 @@ from homeport.rollout.steering import Steering
 from homeport.runtime import orphans, ports
 from homeport.runtime.jobs.service import Jobs
 from homeport.runtime.logs import FileLogReader
+from homeport.runtime.services import SupervisorServices
 from homeport.runtime.supervisor import SupervisorRuntime
 from homeport.system import files, net, process
 from homeport.system.clock import RealClock
@@ -97,6 +102,14 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         runtime=runtime,
         logs=FileLogReader(data_dir, clock),
         edge=edge,
+        stores=Stores(
+            data_dir,
+            state.store,
+            SupervisorServices(data_dir, clock),
+            vault,
+            clock,
+            is_port_free=net.is_port_free,
+        ),
         clock=clock,
         http=stored.http,
         https=stored.https,
@@ -112,7 +125,8 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_MaskingFormatter(handler.formatter, state.store.mask))
     judge = Judge(parts, Tail(edge.layout.access_log))
-    advance = Advance(parts, judge)
+    migrations = Migrations(parts, Worker(data_dir))
+    advance = Advance(parts, judge, migrations)
     changes = DurableChanges(
         database, lambda id: pipelines.advance(id) if id.startswith("p-") else advance(id)
     )
@@ -138,6 +152,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         lambda: jobs.releases_in_use() | oneoffs.releases_in_use(),
         oneoffs.sweep,
         look_after_previews,
+        Contracts(parts, rollouts).tick,
     )
     services = Services(
         parts=parts,
@@ -151,6 +166,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         sleep=sleep,
         removal=removal,
         sources=sources,
+        migrations=migrations,
         version=__version__,
         started_at=clock.now(),
         doctor=lambda: doctor.findings(parts),

@@ -19,11 +19,11 @@ from homeport.kernel.ids import (
 from homeport.kernel.text import did_you_mean
 from homeport.rollout import config as configuration
 from homeport.rollout import desired, modes, state
+from homeport.rollout.data import wanted
 from homeport.rollout.errors import (
     BAD_CONFIG,
     GATED,
     INVALID_NAME,
-    NOT_YET,
     ROUTE_TAKEN,
     UNDECLARED,
     UNKNOWN_PROCESS,
@@ -36,12 +36,6 @@ from homeport.spec.model import PREVIEW, Spec
 
 def check(parts: Parts, app: AppName, environment: EnvironmentName, spec: Spec) -> None:
     """Raise what would make this spec fail on this machine, beside the apps that are here."""
-    wanted = [f"[database.{d.name}]" for d in spec.databases] + [f"[cache.{c.name}]" for c in spec.caches]
-    if wanted:
-        raise NOT_YET.error(
-            f"cannot deploy {app}: {', '.join(wanted)} would be provisioned by a later version",
-            hint="take the table out, and set the URL of a database of your own: homeport secrets set DATABASE_URL",
-        )
     environments = parts.state.environments()
     specs = {(e.app, e.routing): parts.whole_spec(e.app, e.routing) for e in environments if e.routing}
     conflict = desired.route_conflict(app, environment, spec, environments, specs)
@@ -71,7 +65,15 @@ def check(parts: Parts, app: AppName, environment: EnvironmentName, spec: Spec) 
             parts.clock.now(),
         )
         parts.runtime.check(
-            desired.instance_spec(sample, process, spec, Config(), "/", tokens={}, storage={})
+            desired.instance_spec(
+                sample,
+                process,
+                spec,
+                Config(),
+                "/",
+                tokens={},
+                storage=parts.storage(app, environment, spec),
+            )
         )
 
 
@@ -147,9 +149,17 @@ def checked_config(
     before = environment_or_none(parts, app, environment)
     variables = dict(before.variables) if before else {}
     versions = {k: v for k, v in vault.versions(app, environment).items() if k not in named}
+    # What a store gives is there when the deploy begins; its URL is no secret of the app's before.
+    promised = wanted.given(spec)
+    by_hand = parts.stores.taken(app, environment, spec) + [
+        f"{name}: is given by {table}, and set by hand: homeport env unset {name}"
+        for name, table in promised.items()
+        if name in variables
+    ]
     secrets = vault.values(app, environment, versions) | values
+    spec_ = replace(spec, variables=tuple(v for v in spec.variables if v.name not in promised))
     flag = "" if environment == default else f" --env {environment}"
-    problems += configuration.problems(spec, variables, secrets, flag)
+    problems += [*by_hand, *configuration.problems(spec_, variables, secrets, flag)]
     if problems:
         raise BAD_CONFIG.error(
             f"cannot deploy to {environment}: its configuration does not fit what {app} declares",

@@ -5,12 +5,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from homeport.database.errors import NOT_ANSWERING
+from homeport.database.migrations.errors import UNREACHABLE
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, release_number, service_name
 from homeport.rollout import build as building
 from homeport.rollout import config as configuration
 from homeport.rollout import desired, events, hooks, plan, readiness, state, trials
+from homeport.rollout.data.events import UndoFailed
+from homeport.rollout.data.migrations import Migrations
 from homeport.rollout.judge import Judge
 from homeport.rollout.model import (
     Change,
@@ -40,9 +44,10 @@ GIVE_UP_AFTER = 60.0
 class Advance:
     """``advance(change)`` of :class:`homeport.journal.durable.DurableChanges`."""
 
-    def __init__(self, parts: Parts, judge: Judge) -> None:
+    def __init__(self, parts: Parts, judge: Judge, migrations: Migrations) -> None:
         self._parts = parts
         self._judge = judge
+        self._migrations = migrations
         self._trouble_since: dict[ChangeId, float] = {}
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="probe")
         self.closing = threading.Event()
@@ -125,6 +130,10 @@ class Advance:
                     stop_instances(self._parts, names, reason=f"by {_by(change)}", change=change.id)
             case plan.RunHook(hook):
                 self._run_hook(change, hook)
+            case plan.Migrate(database):
+                self._migrate(change, database)
+            case plan.UndoMigration(database):
+                self._undo_migration(change, database)
             case plan.Promote():
                 self._promote(change)
             case plan.StopInstances(names):
@@ -307,8 +316,45 @@ class Advance:
         except HomeportError:
             if self.closing.is_set() or name in (*change.goal.first, *change.goal.before):
                 raise
-        with parts.state.store.transaction(change.actor) as tx:
-            state.update_change(tx, change.id, hooks=[*change.hooks, name])
+        self._mark(change, name)
+
+    def _migrate(self, change: Change, database: str) -> None:
+        mark = plan.migrated(database)
+        try:
+            self._migrations.run(change, database, lambda: self._why_to_stop(change, mark))
+        except HomeportError as e:
+            if self.closing.is_set() or e.type in (UNREACHABLE, NOT_ANSWERING):
+                raise
+            if self._parts.state.change(change.id).cancelled:
+                return
+            # It tried for as long as it may: the next step takes the change back.
+            self._fail(change, e)
+            return
+        self._mark(change, mark)
+
+    def _undo_migration(self, change: Change, database: str) -> None:
+        mark = plan.undone(database)
+        try:
+            self._migrations.undo(change, database, lambda: hooks.CLOSING if self.closing.is_set() else None)
+        except HomeportError as e:
+            if self.closing.is_set():
+                raise
+            with self._parts.state.store.transaction(change.actor) as tx:
+                tx.append(
+                    UndoFailed(
+                        app=change.app,
+                        environment=change.environment,
+                        change=change.id,
+                        name=database,
+                        code=e.code,
+                        reason=self._parts.masker().mask_text(e.sentence),
+                    )
+                )
+        self._mark(change, mark)
+
+    def _mark(self, change: Change, done: str) -> None:
+        with self._parts.state.store.transaction(change.actor) as tx:
+            state.update_change(tx, change.id, hooks=[*change.hooks, done])
 
     def _why_to_stop(self, change: Change, hook: str) -> str | None:
         """A hook on the way back runs to its end: what it tidies up has happened."""
@@ -476,10 +522,15 @@ class Advance:
         parts = self._parts
         parts.publish()
         promoted = parts.state.is_promoted(change.id)
+        migrated = change.kind is ChangeKind.MIGRATE and change.failure is None
         if not promoted:
             self._forget_what_never_started(change)
+        if change.kind is ChangeKind.MIGRATE and not migrated:
+            self._migrations.failed(change)
         built = change.kind is ChangeKind.BUILD and change.failure is None
-        verdict = Verdict.BUILT if built else Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
+        verdict = Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
+        if built or migrated:
+            verdict = Verdict.BUILT if built else Verdict.MIGRATED
         serving = parts.state.environment(change.app, change.environment).serving
         with parts.state.store.transaction(change.actor) as tx:
             if not promoted:

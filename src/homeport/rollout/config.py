@@ -6,6 +6,7 @@ from typing import Literal
 
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
 from homeport.rollout.model import Config
+from homeport.rollout.data.wanted import sqlite_urls
 from homeport.spec.model import Spec
 from homeport.spec.variables import problem
 
@@ -75,6 +76,8 @@ def settings(
     for s in spec.storage:
         path = (storage or {}).get(s.name, s.path)
         put(Setting(storage_variable(s.name), path, "Homeport"))
+    for name, url in sqlite_urls(spec, storage or {}).items() if storage else ():
+        put(Setting(name, url, "Homeport", description=words(name)))
     if spec.is_routed(process):
         put(Setting("PORT", "a free port", "Homeport"))
     return tuple(found[name] for name in sorted(found))

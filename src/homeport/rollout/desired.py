@@ -7,6 +7,7 @@ from functools import lru_cache
 from homeport.edge import model as edge
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, release_number, service_name
 from homeport.rollout import config as configuration
+from homeport.rollout.data import wanted
 from homeport.rollout.model import Config, Environment, Instance, Want
 from homeport.runtime import static_site
 from homeport.runtime.model import InstanceSpec
@@ -47,7 +48,7 @@ def variables(
     found = configuration.from_spec(spec) | dict(config.variables)
     found |= configuration.given(app, environment, release, process)
     found |= {configuration.storage_variable(name): path for name, path in storage.items()}
-    return found
+    return found | wanted.sqlite_urls(spec, storage)
 
 
 def instance_spec(

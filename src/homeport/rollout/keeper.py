@@ -43,15 +43,18 @@ class Keeper:
         in_use: Callable[[], frozenset[tuple[AppName, ReleaseId]]] = frozenset,
         sweep: Callable[[], None] = lambda: None,
         previews: Callable[[], None] = lambda: None,
+        databases: Callable[[], None] = lambda: None,
     ) -> None:
         """``in_use``: releases that something else than an instance runs in. ``sweep``: ends what is left
-        of one-off commands. ``previews``: removes those whose time is over, has idle ones sleep."""
+        of one-off commands. ``previews``: removes those whose time is over, has idle ones sleep.
+        ``databases``: begins what of databases is due."""
         self._parts = parts
         self._rollouts = rollouts
         self._settings = settings
         self._in_use = in_use
         self._sweep = sweep
         self._previews = previews
+        self._databases = databases
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
@@ -82,6 +85,7 @@ class Keeper:
             self._modes,
             self._sweep,
             self._previews,
+            self._databases,
             self._edge,
             self._clean,
         ):
@@ -103,7 +107,10 @@ class Keeper:
         # In this order: an instance is recorded before it is started and forgotten after it was stopped.
         statuses = {s.name: s for s in parts.runtime.observe()}
         instances = {i.name: i for i in parts.state.instances()}
-        moving = {(c.app, c.environment) for c in parts.state.running()}
+        # A migration moves no instance, and may take long.
+        moving = {
+            (c.app, c.environment) for c in parts.state.running() if c.kind is not ChangeKind.MIGRATE
+        }
         # What wakes a preview, or has it sleep, starts and stops its instances itself.
         moving |= {(e.app, e.name) for e in parts.state.environments() if e.asleep}
         now = parts.clock.now()

@@ -21,6 +21,8 @@ from homeport.kernel.ids import (
 FULL_WEIGHT = 100
 BUILD_ONLY = "build"
 """The strategy of a goal that ends with the release's files."""
+MIGRATE_ONLY = "migrate"
+"""The strategy of a goal that ends with the databases' schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class ChangeKind(Enum):
     ROLLBACK = "rollback"
     SCALE = "scale"
     RESTART = "restart"
+    MIGRATE = "migrate"
+    """Databases' schemas, and nothing else: by hand, or what a release allows once it has served a while."""
     HEAL = "heal"
     """Started by Homeport itself, to replace instances that lost their supervisor."""
 
@@ -165,6 +169,8 @@ class Verdict(Enum):
     PROMOTED = "promoted"
     BUILT = "built"
     """All that was asked for: nothing was to be started."""
+    MIGRATED = "migrated"
+    """All that was asked for: the schema is as wanted."""
     ROLLED_BACK = "rolled back"
     """Not kept: what served before serves on."""
 
@@ -208,6 +214,13 @@ class Goal:
     """Hooks that run when it was taken back."""
     steps: tuple[float, ...] = ()
     """Of a canary: its shares of the requests, rising, before it gets all of them."""
+    migrate: tuple[str, ...] = ()
+    """Databases whose schema is brought to what the release needs, before anything of it starts."""
+    undo: tuple[str, ...] = ()
+    """Databases of which that is taken back when the change is."""
+    schema: tuple[tuple[str, Any], ...] = ()
+    """What is wanted of their schemas, where that is not "expand": by the names of
+    :class:`homeport.database.migrations.model.Goal`."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -220,6 +233,9 @@ class Goal:
             "traffic_first": self.traffic_first,
             "scaled": list(self.scaled),
             "steps": list(self.steps),
+            "migrate": list(self.migrate),
+            "undo": list(self.undo),
+            "schema": dict(self.schema),
             "hooks": {"first": self.first, "before": self.before, "after": self.after, "back": self.back},
         }
 
@@ -235,6 +251,9 @@ class Goal:
             traffic_first=data.get("traffic_first", False),
             scaled=tuple(data.get("scaled", ())),
             steps=tuple(data.get("steps", ())),
+            migrate=tuple(data.get("migrate", ())),
+            undo=tuple(data.get("undo", ())),
+            schema=tuple(sorted(data.get("schema", {}).items())),
             **{moment: tuple(names) for moment, names in data.get("hooks", {}).items()},
         )
 

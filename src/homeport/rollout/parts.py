@@ -14,6 +14,7 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName, InstanceName, ReleaseId
 from homeport.kernel.masking import Masker
 from homeport.rollout import desired, modes, storage
+from homeport.rollout.data.stores import Stores
 from homeport.rollout.model import Config, Environment, Instance
 from homeport.rollout.sources import state as sources
 from homeport.rollout.state import State
@@ -37,6 +38,7 @@ class Parts:
     runtime: Runtime
     logs: LogReader
     edge: Edge
+    stores: Stores
     clock: Clock
     http: Bind
     https: Bind | None

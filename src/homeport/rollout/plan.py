@@ -6,6 +6,7 @@ asking again. What always holds, whichever prefix of a plan was carried out:
 - traffic goes only to instances that passed readiness;
 - there are never fewer ready instances in rotation than before, until there are as many as wanted;
 - the instances that served before stay up until the verdict;
+- nothing of a release starts before its databases have the schema that it needs;
 - of a worker that is exclusive, old and new never run side by side.
 
 With the strategy "recreate" the old instances are stopped before the new ones start, as is wanted there;
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from homeport.kernel.ids import ChangeId, InstanceName, ProcessName, ReleaseId
 from homeport.rollout import weights as shares
-from homeport.rollout.model import BUILD_ONLY, FULL_WEIGHT, Goal, Want
+from homeport.rollout.model import BUILD_ONLY, FULL_WEIGHT, MIGRATE_ONLY, Goal, Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Observed:
     failed: bool
     """A reason to take the change back is recorded."""
     hooks: frozenset[str] = frozenset()
-    """Hooks of this change that have run."""
+    """Hooks of this change that have run; see also :func:`migrated` and :func:`undone`."""
     passed: int = 0
     """How many steps of a canary have been passed."""
 
@@ -105,6 +106,20 @@ class RunHook:
 
 
 @dataclass(frozen=True, slots=True)
+class Migrate:
+    """Bring a database's schema to what the goal wants."""
+
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoMigration:
+    """Take back what this change did to a database's schema."""
+
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     """Record that the release serves."""
 
@@ -127,6 +142,8 @@ Step = (
     | Bake
     | DrainAndStop
     | RunHook
+    | Migrate
+    | UndoMigration
     | Promote
     | StopInstances
     | Finish
@@ -141,6 +158,8 @@ def plan(goal: Goal, change: ChangeId, seen: Observed, name: "NameInstance") -> 
         return (BuildRelease(),)
     if goal.strategy == BUILD_ONLY:
         return (Finish(),)
+    if goal.strategy == MIGRATE_ONLY:
+        return (*_migrations(goal, seen), Finish())
     return _go(goal, seen, name)
 
 
@@ -167,6 +186,7 @@ def _go(goal: Goal, seen: Observed, name: NameInstance) -> tuple[Step, ...]:
     moved = swapped = False
     baking = goal.steps[seen.passed :] if not seen.promoted else ()
     if not seen.promoted:
+        steps += _migrations(goal, seen)
         steps += _hooks(goal.first, seen)
     if baking:
         # One that has died under its requests is not waited for: judging it finds out.
@@ -291,6 +311,20 @@ def _hooks(names: tuple[str, ...], seen: Observed) -> list[Step]:
     return [RunHook(name) for name in names if name not in seen.hooks]
 
 
+def migrated(database: str) -> str:
+    """How :attr:`Observed.hooks` tells that a database was migrated."""
+    return f"migrate:{database}"
+
+
+def undone(database: str) -> str:
+    """How it tells that this was taken back, or that it could not be."""
+    return f"undo:{database}"
+
+
+def _migrations(goal: Goal, seen: Observed) -> list[Step]:
+    return [Migrate(name) for name in goal.migrate if migrated(name) not in seen.hooks]
+
+
 def _swap(goal: Goal, want: Want, instances: list[Seen], name: NameInstance, steps: list[Step]) -> list[Seen]:
     """Bring up the workers of a process: for an exclusive one after all others of it have stopped."""
     chosen = _choose(goal, want, instances)
@@ -331,6 +365,8 @@ def _take_back(goal: Goal, seen: Observed) -> tuple[Step, ...]:
     if started:
         steps.append(StopInstances(started))
     if seen.built:
+        # What was done to the last database may be what the first one's stands on.
+        steps += [UndoMigration(name) for name in reversed(goal.undo) if undone(name) not in seen.hooks]
         steps += _hooks(goal.back, seen)
     steps.append(Finish())
     return tuple(steps)

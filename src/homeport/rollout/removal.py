@@ -10,6 +10,7 @@ from homeport.journal.store import Transaction, text_time
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import events, state
+from homeport.rollout.data import contracts
 from homeport.rollout.errors import NOT_CONFIRMED
 from homeport.rollout.model import ReleaseState
 from homeport.rollout.parts import Parts
@@ -40,6 +41,8 @@ class EnvironmentRemoved(Event):
     instances: int
     storage: str
     """The directory that was removed with it, or "kept: " and the one that was not; "" for none."""
+    databases_kept: list[str]
+    """As PostgreSQL calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Removed:
     storage: str
     """Its storage's directory; "" where it had none."""
     storage_kept: bool
+    databases_kept: tuple[str, ...] = ()
+    """As PostgreSQL calls them; homeport db drop takes one away."""
 
 
 class Removal:
@@ -76,11 +81,14 @@ class Removal:
             self._rollouts.take_over(app, environment)
         stopped = self._stop(app, environments, actor)
         releases = parts.state.releases(app)
+        for environment in environments:
+            parts.stores.remove(app, environment, with_data=False, actor=actor)
         for name in parts.logs.names(f"{app}."):
             parts.runtime.forget_logs(name)
         with parts.state.store.transaction(actor) as tx:
             parts.vault.forget_app(tx, app)
             state.delete_app(tx, app)
+            contracts.forget(tx, app)
             tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(stopped)))
         parts.publish()
         files.remove_tree(parts.data_dir / "releases" / app, within=parts.data_dir)
@@ -127,6 +135,7 @@ class Removal:
             if has_storage and with_storage:
                 files.remove_tree(root, within=parts.data_dir)
             kept = has_storage and not with_storage
+            databases = parts.stores.remove(app, environment, with_data=with_storage, actor=actor)
             with parts.state.store.transaction(actor) as tx:
                 if not state.is_moving(tx, app, environment):
                     self._forget(tx, app, environment)
@@ -136,13 +145,14 @@ class Removal:
                             environment=environment,
                             instances=len(stopped),
                             storage=f"{'kept: ' if kept else ''}{root}" if has_storage else "",
+                            databases_kept=databases,
                         )
                     )
                     break
             # A deploy to it was asked for meanwhile: it goes as well.
         parts.publish()
         self._remove_run_directories(app, environment)
-        return Removed(environment, len(stopped), str(root) if has_storage else "", kept)
+        return Removed(environment, len(stopped), str(root) if has_storage else "", kept, tuple(databases))
 
     def _stop(self, app: AppName, environments: Sequence[EnvironmentName], actor: str) -> set[str]:
         """End what runs in some environments of an app; nothing is routed to it before that."""
@@ -163,6 +173,7 @@ class Removal:
         for table in _OF_AN_ENVIRONMENT:
             tx.execute(table.delete().where(table.c.app == app, table.c.environment == environment))
         self._parts.vault.forget_environment(tx, app, environment)
+        contracts.forget(tx, app, environment)
         e = schema.environments
         tx.execute(e.delete().where(e.c.app == app, e.c.name == environment))
 

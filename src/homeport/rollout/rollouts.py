@@ -4,8 +4,9 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from homeport.kernel.ids import (
 )
 from homeport.rollout import admission, archive, desired, events, rules, state
 from homeport.rollout import build as building
+from homeport.rollout.data import contracts, wanted
 from homeport.rollout.errors import (
     BAD_COUNT,
     BUSY,
@@ -32,6 +34,7 @@ from homeport.rollout.errors import (
 )
 from homeport.rollout.model import (
     BUILD_ONLY,
+    MIGRATE_ONLY,
     Change,
     ChangeKind,
     Commit,
@@ -153,11 +156,12 @@ class Rollouts:
         admission.check(self._parts, app, environment, spec)
         before = admission.environment_or_none(self._parts, app, environment)
         outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
+        scale = dict(before.scale) if before else {}
         reusable = parts.state.reusable(app, digest) if parts.state.has_app(app) else None
         if reusable is None:
             building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
-        if asked.replace_running:
-            self.take_over(app, environment)
+        self._make_way(asked)
+        parts.stores.ensure(app, environment, spec, _instances(spec, scale))
         with self._recording(app, environment, asked.actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = asked.id or new_id()
@@ -273,8 +277,8 @@ class Rollouts:
         spec = admission.spec_for(whole, environment)
         admission.check(self._parts, app, environment, spec)
         outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
-        if asked.replace_running:
-            self.take_over(app, environment)
+        self._make_way(asked)
+        self._parts.stores.ensure(app, environment, spec, _instances(spec, dict(now.scale)))
         with self._recording(app, environment, asked.actor) as tx:
             state.ensure_environment(tx, app, environment)
             id = asked.id or new_id()
@@ -292,6 +296,9 @@ class Rollouts:
                 dict(set_now.scale),
                 config,
             )
+            if kind is ChangeKind.CONFIGURE:
+                # The same files: what serves may be older than the schema, after a rollback.
+                goal = replace(goal, migrate=(), undo=())
             change = self._record(tx, id, kind, now, goal, config)
             if asked.past_gate:
                 tx.append(
@@ -334,7 +341,9 @@ class Rollouts:
             # What ran may have been promoted just before: then that is what is gone back from.
             now = parts.state.environment(app, environment)
         target, config = self._rollback_target(now, release)
+        contracts.check_way_back(parts.state.store, now, target)
         spec = parts.spec(app, environment, target)
+        config = self._with_stores(config, spec, now)
         admission.check(self._parts, app, environment, spec)
         goal = Goal(
             target,
@@ -380,6 +389,8 @@ class Rollouts:
             config=None,
             scaled=tuple(sorted(processes)),
         )
+        count = sum(w.count for w in goal.wants)
+        self._parts.stores.resize(app, environment, spec, count)
         with self._recording(app, environment, actor) as tx:
             change = self._record(tx, id or new_id(), ChangeKind.SCALE, now, goal, config)
         self._start(change.id)
@@ -429,7 +440,51 @@ class Rollouts:
                     raise _busy(running)
                 clock.sleep(0.05)
 
+    def migrate(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        databases: tuple[str, ...],
+        schema: Mapping[str, Any],
+        actor: str,
+        id: ChangeId | None = None,
+    ) -> Change:
+        """Bring the schemas of some databases to what ``schema`` says, by the migrations of what serves.
+
+        ``schema`` has the names of :class:`homeport.database.migrations.model.Goal`.
+        """
+        now, spec, config = self._serving(app, environment, "migrate")
+        for name in databases:
+            if not wanted.database_of(spec, name).migrations:
+                raise wanted.no_migrations(spec, name)
+        goal = Goal(
+            now.serving or ReleaseId(""),
+            (),
+            MIGRATE_ONLY,
+            1,
+            config=None,
+            migrate=databases,
+            schema=tuple(sorted(schema.items())),
+        )
+        with self._recording(app, environment, actor) as tx:
+            change = self._record(tx, id or new_id(), ChangeKind.MIGRATE, now, goal, config)
+        self._start(change.id)
+        return change
+
     # Within
+
+    def _make_way(self, asked: "_Asked") -> None:
+        """What Homeport does to the environment by itself, just then, is waited for, not refused for."""
+        clock = self._parts.clock
+        until = clock.monotonic() + END_WITHIN
+        while clock.monotonic() < until and any(
+            c.kind is ChangeKind.MIGRATE and c.actor == "homeport"
+            for c in self._parts.state.running(asked.app, asked.environment)
+        ):
+            clock.sleep(0.05)
+        if asked.replace_running:
+            self.take_over(asked.app, asked.environment)
 
     def _serving(
         self, app: AppName, environment: EnvironmentName, what: str
@@ -468,6 +523,13 @@ class Rollouts:
             f"cannot roll back {app}: no earlier release served well in {now.name}",
             hint="homeport releases; homeport rollback rN names one",
         )
+
+    def _with_stores(self, config: Config, spec: Spec, now: Environment) -> Config:
+        """A configuration of before, with the URLs of databases and caches as they are now: of those there is
+        one for all releases, and a password may have been changed since."""
+        newest = self._parts.vault.versions(now.app, now.name)
+        urls = {name: newest[name] for name in wanted.given(spec) if name in newest}
+        return Config.of(dict(config.variables), dict(config.secrets) | urls)
 
     @contextmanager
     def _recording(self, app: AppName, environment: EnvironmentName, actor: str) -> Iterator[Transaction]:
@@ -549,7 +611,14 @@ def _goal(release: ReleaseId, spec: Spec, scale: Mapping[str, int], config: Conf
         before=_hooks(spec, "before-traffic"),
         after=_hooks(spec, "after-traffic"),
         back=_hooks(spec, "after-rollback"),
+        migrate=wanted.migrated_by(spec),
+        undo=wanted.undone_by(spec),
     )
+
+
+def _instances(spec: Spec, scale: Mapping[str, int]) -> int:
+    """How many of all processes together."""
+    return sum(w.count for w in desired.wants(spec, scale))
 
 
 def _hooks(spec: Spec, name: str) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ class Settings:
     ) -> Environment:
         """Set and remove variables for the next deploy."""
         now = self._environment(app, environment, actor)
+        self._parts.stores.refuse_given(app, environment, frozenset(set_))
         problems = [p for name, value in set_.items() if (p := rules.variable_problem(name, value))]
         spec = self._spec(now)
         declared = {v.name: v for v in spec.variables} if spec else {}
@@ -102,6 +103,7 @@ class Settings:
         """
         pairs = dict(dotenv.parse(text))
         now = self._environment(app, environment, actor)
+        self._parts.stores.refuse_given(app, environment, frozenset(pairs))
         spec = self._spec(now)
         declared = {v.name: v for v in spec.variables} if spec else {}
         known = self._parts.vault.versions(app, environment)
@@ -156,6 +158,7 @@ class Settings:
     ) -> Secret:
         """Seal a value as the newest version. The value is told by nobody but :meth:`reveal`."""
         now = self._environment(app, environment, actor)
+        self._parts.stores.refuse_given(app, environment, frozenset({name}))
         if name in dict(now.variables):
             raise NOT_PLAIN.error(
                 f"cannot make {name} a secret: it is set as a plain variable",
@@ -182,6 +185,7 @@ class Settings:
 
     def unset_secret(self, app: AppName, environment: EnvironmentName, name: str, *, actor: str) -> None:
         self._parts.state.environment(app, environment)
+        self._parts.stores.refuse_given(app, environment, frozenset({name}))
         with self._parts.state.store.transaction(actor) as tx:
             version = self._parts.vault.remove(tx, app, environment, name)
             tx.append(
@@ -204,6 +208,10 @@ class Settings:
         done = self._parts.vault.rotate(self._parts.runtime.reseal)
         with self._parts.state.store.transaction(actor) as tx:
             tx.append(events.KeyRotated(secrets=done.secrets, documents=done.documents))
+        for environment in self._parts.state.environments():
+            spec = self._spec(environment)
+            if spec is not None and spec.caches:
+                self._parts.stores.ensure_caches(environment.app, environment.name, spec)
         return done
 
     # What instances see

@@ -126,22 +126,24 @@ def stream(
     on_output: Callable[[bytes], None],
     poll: Callable[[], str | None] = lambda: None,
     user: str | None = None,
+    stdin: bytes = b"",
 ) -> tuple[int, str | None]:
     """Run ``argv`` and hand its output, both streams as one, to ``on_output`` in chunks as it comes.
 
     ``poll`` is asked about four times a second; a text it returns stops the program and is returned
-    as the reason. Returns (status, None), or (status, reason) when it was stopped; reason is
+    as the reason. ``stdin`` never touches a disk. Returns (status, None), or (status, reason) when it was stopped; reason is
     "timeout" past ``timeout`` seconds. When it ends, nothing of the process's session is left, and
     nothing that carries its ``HOMEPORT_INSTANCE``.
     """
     read_end, write_end = os.pipe()
     deadline = time.monotonic() + timeout
+    given = _in_memory(stdin) if stdin else None
     try:
         child = subprocess.Popen(
             argv,
             cwd=cwd,
             env=dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if given is None else given,
             stdout=write_end,
             stderr=write_end,
             start_new_session=True,
@@ -152,6 +154,8 @@ def stream(
         raise
     finally:
         os.close(write_end)
+        if given is not None:
+            os.close(given)
     os.set_blocking(read_end, False)
     reason: str | None = None
     try:
@@ -195,6 +199,15 @@ def stream(
         if INSTANCE in env:
             kill_marked(env[OWNER], env[INSTANCE])
     return child.returncode, reason
+
+
+def _in_memory(data: bytes) -> int:
+    """A file without a name that holds ``data``: however much it is, nobody waits for its reader."""
+    fd = os.memfd_create("homeport-stdin")
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from homeport.database.fake import FakeServices
+from homeport.database.worker import Worker
 from homeport.edge.fake import FakeEdge
 from homeport.edge.model import Bind
 from homeport.guard.vault import Vault
@@ -13,6 +15,8 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ChangeId, EnvironmentName, ReleaseId
 from homeport.rollout import promotion, signals, state, trials
 from homeport.rollout.advance import Advance
+from homeport.rollout.data.migrations import Migrations
+from homeport.rollout.data.stores import Stores
 from homeport.rollout.judge import Judge
 from homeport.rollout.model import (
     Change,
@@ -89,13 +93,17 @@ class Home:
         self.runtime = FakeRuntime(self.clock)
         self.edge = FakeEdge()
         self.tail = Tail()
+        vault = Vault(self.store, directory / "secrets.key")
         self.parts = Parts(
             data_dir=directory,
             state=self.state,
-            vault=Vault(self.store, directory / "secrets.key"),
+            vault=vault,
             runtime=self.runtime,
             logs=FakeLogReader(self.runtime),
             edge=self.edge,
+            stores=Stores(
+                directory, self.store, FakeServices(), vault, self.clock, is_port_free=lambda port: True
+            ),
             clock=self.clock,
             http=Bind("127.0.0.1", 8080),
             https=None,
@@ -106,7 +114,7 @@ class Home:
         self.rollouts = Rollouts(self.parts, lambda _: None)
         self.judge = Judge(self.parts, self.tail)
         self.judge._rollouts = self.rollouts
-        self.advance = Advance(self.parts, self.judge)
+        self.advance = Advance(self.parts, self.judge, Migrations(self.parts, Worker(directory)))
         self.steering = Steering(self.parts, self.rollouts)
 
     def change(self, app, release, kind=ChangeKind.DEPLOY, count=1, strategy="canary"):
@@ -296,6 +304,14 @@ def test_taking_back_what_is_watched_asked_twice_with_one_key_is_one_rollback(ho
     assert asked[0] == asked[1]
 
 
+def test_an_abort_that_is_refused_is_not_told(home):
+    home.watched()
+    home.change("shop", "r2", ChangeKind.SCALE)
+    with pytest.raises(HomeportError, match="runs in production"):
+        home.steering.abort("shop", PRODUCTION, actor="ann", key=None)
+    assert not [r for r in home.store.records() if r.kind == "canary.steered"]
+
+
 def test_scaling_what_is_watched_leaves_the_release_before_warm(home):
     change = home.watched()
     later = home.clock.now() + timedelta(minutes=5)
@@ -345,7 +361,7 @@ def test_what_a_person_keeps_is_not_told_as_rolled_back(home):
     home.steering.promote("shop", PRODUCTION, actor="ann")
     home.advance._promote(change)
     told = home.trial(change)
-    assert (told.state, told.standing.reasons[0]) == ("promoted", "kept by ann")
+    assert (told.state, told.standing.reasons) == ("promoted", ("kept by ann",))
 
 
 def test_what_was_replaced_first_is_warm_until_the_watch_is_over(home):

@@ -187,6 +187,8 @@ class Options:
     """The role that owns what is made; "" is the one that logs in."""
     by: str = ""
     release: str = ""
+    reader: str = ""
+    """A role that may read Homeport's table and no more, whatever it may do with others; "" is nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,16 @@ class PostgresMigrator:
         chance: Callable[[], float] = random.random,
         before_commit: BeforeCommit | None = None,
         after_lone: BeforeCommit | None = None,
+        before_first: Callable[[], None] = lambda: None,
     ) -> None:
+        """``before_first`` is called once, under the lock, when there is something to do."""
         self._target = target
         self._options = options
         self._clock = clock
         self._chance = chance
         self._before_commit = before_commit
         self._after_lone = after_lone
+        self._before_first = before_first
         self._table = Table(options)
 
     def look(self, files: Sequence[Migration]) -> Observed:
@@ -156,6 +159,7 @@ class _Work:
         self._options = migrator._options
         self._clock = migrator._clock
         self._done = done
+        self._begun = bool(done)
         self._attempts: dict[str, int] = {}
         self._deadlines: dict[str, float] = {}
 
@@ -169,6 +173,9 @@ class _Work:
                 steps = plan(self._m._observe(self._conn, self._files), self._goal)
                 if not steps:
                     return tuple(self._done)
+                if not self._begun:
+                    self._begun = True
+                    self._m._before_first()
                 current = next((s.migration for s in steps if not isinstance(s, Clean)), None)
                 self._take(steps[0], current)
         except psycopg.Error as e:

@@ -61,6 +61,10 @@ class Table:
     def create(self, conn: Conn) -> None:
         if not self.exists(conn):
             conn.execute(self._sql(CREATE))
+            if self._options.reader:
+                # What the owner makes is the app's to write, by default; this is not.
+                reader = quoted(self._options.reader)
+                conn.execute(f"revoke insert, update, delete, truncate on {self.name} from {reader}".encode())
 
     def rows(self, conn: Conn) -> tuple[Row, ...]:
         """Every row by file name; () when there is no table."""

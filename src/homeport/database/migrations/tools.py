@@ -26,8 +26,8 @@ class Ran:
     attempts: int
 
 
-def variables(target: Target, options: Options) -> dict[str, str]:
-    """What the tool is given: the URL with the timeouts as ``options``, which libpq, node-postgres, Prisma
+def variables(target: Target, options: Options, variable: str = "DATABASE_URL") -> dict[str, str]:
+    """What the tool is given: in ``variable`` the URL with the timeouts as ``options``, which libpq, node-postgres, Prisma
     and asyncpg hand to the server, and PGOPTIONS for libpq where the tool takes its URL from elsewhere."""
     settings = {
         "lock_timeout": round(options.lock_timeout * 1000),
@@ -37,7 +37,7 @@ def variables(target: Target, options: Options) -> dict[str, str]:
     words = " ".join(
         f"-c {name}={str(value).replace(' ', chr(92) + ' ')}" for name, value in settings.items()
     )
-    return {"DATABASE_URL": with_options(target.url, words), "PGOPTIONS": words}
+    return {variable: with_options(target.url, words), "PGOPTIONS": words}
 
 
 def with_options(url: str, words: str) -> str:
@@ -56,6 +56,7 @@ def run_tool(
     target: Target,
     directory: Path,
     environment: Mapping[str, str],
+    variable: str = "DATABASE_URL",
     options: Options,
     clock: Clock,
     timeout: float,
@@ -72,7 +73,7 @@ def run_tool(
     """
     masker = Masker([p]) if (p := target.parameters().get("password")) else Masker([])
     started, attempts = clock.monotonic(), 0
-    env = {**environment, **variables(target, options)}
+    env = {**environment, **variables(target, options, variable)}
     with connect(target, options) as conn, locked(conn, options, clock, note, cancelled):
         while True:
             attempts += 1

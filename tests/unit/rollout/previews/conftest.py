@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from homeport.database.fake import FakeServices
 from homeport.edge.fake import FakeEdge
 from homeport.edge.model import Bind
 from homeport.guard.vault import Vault
 from homeport.journal.store import Store, open_engine, text_time
 from homeport.kernel.ids import ChangeId, EnvironmentName, ProcessName, ReleaseId
 from homeport.rollout import readiness, state
+from homeport.rollout.data.stores import Stores
 from homeport.rollout.model import (
     Change,
     ChangeKind,
@@ -90,6 +92,9 @@ class Home:
             runtime=self.runtime,
             logs=FakeLogReader(self.runtime),
             edge=self.edge,
+            stores=Stores(
+                directory, self.store, FakeServices(), self.vault, self.clock, is_port_free=lambda port: True
+            ),
             clock=self.clock,
             http=Bind("127.0.0.1", 8080),
             https=None,
