@@ -119,6 +119,17 @@ def test_retry_goes_on_from_the_stage_that_failed(shop):
     assert "passed" in shop.run("pipeline", "retry", status=5).stderr
 
 
+def test_what_another_release_answers_is_no_smoke_test_of_this_run(shop):
+    """What serves staging by now would answer as the smoke test wants."""
+    shop.write(smoke=shop.version + 2)
+    shop.run("pipeline", "run", status=7)
+    deployed = shop.show()["stages"][2]["found"]["details"]["release"]
+    shop.write()
+    shop.run("deploy", "--env", "staging")
+    done = shop.run("pipeline", "retry", status=7)
+    assert f"by now, not {deployed} of this run: begin a new run" in done.stderr
+
+
 def test_a_bad_deploy_is_taken_back_and_fails_the_run(shop):
     before = shop.serving()
     shop.write(

@@ -145,6 +145,7 @@ class Homeport:
 
     def __init__(self) -> None:
         self.work = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))
+        self.work.chmod(0o711)  # database servers run as users of their own
         self.data = self.work / "d"
         self.port = free_port()
         keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Body, Header, Query
 from fastapi import Path as PathParameter
 from fastapi.responses import PlainTextResponse
 
-from homeport.api import problems, run_stream, streams, wire
+from homeport.api import problems, run_stream, streams, wire, wire_pipelines
 from homeport.api.parameters import BROKEN, Actor, App, Key
 from homeport.api.pipelines_view import view
-from homeport.api.services import Services
+from homeport.api.services import Services, record
 from homeport.kernel.errors import Kind
 from homeport.kernel.ids import AppName, RunId
+from homeport.rollout.pipeline.executor import change_of
 from homeport.rollout.pipeline.model import Run
 from homeport.rollout.pipeline.service import id_for
 
@@ -42,8 +43,8 @@ def _runs(s: Services) -> APIRouter:
         summary="Run an app's pipeline for a commit",
     )
     def post_run(
-        app: App, wanted: wire.RunRequest, key: Key = None, actor: Actor = "api"
-    ) -> wire.PipelineRunOut:
+        app: App, wanted: wire_pipelines.RunRequest, key: Key = None, actor: Actor = "api"
+    ) -> wire_pipelines.PipelineRunOut:
         made = pipelines.made_by(key, AppName(app), wanted.archive) if key is not None else None
         run = made or pipelines.begin(
             AppName(app),
@@ -60,7 +61,9 @@ def _runs(s: Services) -> APIRouter:
         return _run(s, run)
 
     @router.get("/apps/{app}/runs", responses=READ, summary="An app's runs, the newest first")
-    def get_runs(app: App, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> list[wire.PipelineRunOut]:
+    def get_runs(
+        app: App, limit: Annotated[int, Query(ge=1, le=200)] = 20
+    ) -> list[wire_pipelines.PipelineRunOut]:
         s.parts.state.require_app(AppName(app))
         found = pipelines.runs.runs(AppName(app), limit=limit)
         return [view(pipelines.view(run, with_checklist=False)) for run in found]
@@ -68,12 +71,12 @@ def _runs(s: Services) -> APIRouter:
     @router.get("/apps/{app}/runs/{run}", responses=READ, summary="A run by its number within the app")
     def get_run_by_number(
         app: App, run: Annotated[int, PathParameter(ge=1, lt=10**9, examples=[12])]
-    ) -> wire.PipelineRunOut:
+    ) -> wire_pipelines.PipelineRunOut:
         s.parts.state.require_app(AppName(app))
         return _run(s, pipelines.runs.named(AppName(app), str(run)))
 
     @router.get("/runs/{run}", responses=READ, summary="A run, with its stages and checklist")
-    def get_run(run: RunParameter) -> wire.PipelineRunOut:
+    def get_run(run: RunParameter) -> wire_pipelines.PipelineRunOut:
         return _run(s, pipelines.runs.run(RunId(run)))
 
     @router.post(
@@ -82,7 +85,7 @@ def _runs(s: Services) -> APIRouter:
         responses=WRITE,
         summary="Ask a run to end; what it deploys just now is taken back",
     )
-    def post_run_cancel(run: RunParameter, actor: Actor = "api") -> wire.PipelineRunOut:
+    def post_run_cancel(run: RunParameter, actor: Actor = "api") -> wire_pipelines.PipelineRunOut:
         return _run(s, pipelines.cancel(RunId(run), actor=actor))
 
     @router.post(
@@ -92,8 +95,10 @@ def _runs(s: Services) -> APIRouter:
         summary="Queue a run again, from the stage on that did not pass",
     )
     def post_run_retry(
-        run: RunParameter, _: Annotated[wire.RetryRequest | None, Body()] = None, actor: Actor = "api"
-    ) -> wire.PipelineRunOut:
+        run: RunParameter,
+        _: Annotated[wire_pipelines.RetryRequest | None, Body()] = None,
+        actor: Actor = "api",
+    ) -> wire_pipelines.PipelineRunOut:
         return _run(s, pipelines.retry(RunId(run), actor=actor))
 
     return router
@@ -109,8 +114,8 @@ def _gates(s: Services) -> APIRouter:
         summary="Approve or reject a run that waits at a gate",
     )
     def post_approval(
-        run: RunParameter, wanted: wire.ApprovalRequest, actor: Actor = "api"
-    ) -> wire.PipelineRunOut:
+        run: RunParameter, wanted: wire_pipelines.ApprovalRequest, actor: Actor = "api"
+    ) -> wire_pipelines.PipelineRunOut:
         if wanted.approved:
             s.pipelines.gates.approve(
                 RunId(run), person=actor, reason=wanted.reason, ticked=tuple(wanted.ticked)
@@ -137,6 +142,17 @@ def _output(s: Services) -> APIRouter:
         return PlainTextResponse(b"".join(texts).decode("utf-8", "replace"))
 
     @router.get(
+        "/runs/{run}/records",
+        responses=READ,
+        summary="The records of the change that a stage made, oldest first",
+    )
+    def get_run_records(run: RunParameter, stage: StageName = None) -> list[wire.EventOut]:
+        found = s.pipelines.stage(RunId(run), stage)
+        if found.kind not in ("build", "deploy"):
+            return []
+        return [record(r) for r in s.parts.state.store.records(change=change_of(found))]
+
+    @router.get(
         "/runs/{run}/stream",
         response_class=streams.EventStream,
         responses={
@@ -157,5 +173,5 @@ def _output(s: Services) -> APIRouter:
     return router
 
 
-def _run(s: Services, run: Run) -> wire.PipelineRunOut:
+def _run(s: Services, run: Run) -> wire_pipelines.PipelineRunOut:
     return view(s.pipelines.view(run))

@@ -1,15 +1,15 @@
 """Runs of pipelines as they go over the wire."""
 
-from homeport.api import wire
+from homeport.api import wire_pipelines
 from homeport.rollout.pipeline.model import Placed, StageRun
 from homeport.rollout.pipeline.service import View
 
 
-def view(found: View) -> wire.PipelineRunOut:
+def view(found: View) -> wire_pipelines.PipelineRunOut:
     """A run as it goes over the wire."""
     run = found.run
     newest: dict[int, StageRun] = {a.position: a for a in found.attempts}
-    return wire.PipelineRunOut(
+    return wire_pipelines.PipelineRunOut(
         id=run.id,
         app=run.app,
         number=run.number,
@@ -30,7 +30,7 @@ def view(found: View) -> wire.PipelineRunOut:
         finished_at=run.finished_at,
         stages=[_stage(placed, newest.get(placed.position)) for placed in found.stages],
         approvals=[
-            wire.ApprovalOut(
+            wire_pipelines.ApprovalOut(
                 position=a.position,
                 attempt=a.attempt,
                 person=a.person,
@@ -43,16 +43,16 @@ def view(found: View) -> wire.PipelineRunOut:
             for a in found.approvals
         ],
         checklist=[
-            wire.ChecklistItem(name=i.name, state=i.state, detail=i.detail, moment=i.moment)
+            wire_pipelines.ChecklistItem(name=i.name, state=i.state, detail=i.detail, moment=i.moment)
             for i in found.checklist
         ],
     )
 
 
-def _stage(placed: Placed, stage: StageRun | None) -> wire.StageOut:
+def _stage(placed: Placed, stage: StageRun | None) -> wire_pipelines.StageOut:
     wanted = placed.stage
     at_gate = wanted.kind == "approve"
-    return wire.StageOut(
+    return wire_pipelines.StageOut(
         position=placed.position,
         attempt=stage.attempt if stage else None,
         kind=wanted.kind,

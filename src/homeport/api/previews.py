@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi import Path as PathParameter
 
-from homeport.api import problems, wire
+from homeport.api import problems, wire, wire_pipelines
 from homeport.api.parameters import BROKEN, ENVIRONMENT, REFUSED, Actor, App, Environment, Key
 from homeport.api.services import Services
 from homeport.kernel.errors import HomeportError, Kind
@@ -27,7 +27,7 @@ def router(s: Services) -> APIRouter:
     router = APIRouter()
 
     @router.get(PATH, responses=READ, summary="An app's previews")
-    def get_previews(app: App) -> list[wire.PreviewOut]:
+    def get_previews(app: App) -> list[wire_pipelines.PreviewOut]:
         previews = s.previews.of_app(AppName(app))
         environments = {e.name: e for e in s.environments(AppName(app))} if previews else {}
         return [
@@ -35,7 +35,7 @@ def router(s: Services) -> APIRouter:
         ]
 
     @router.get(PATH + "/{name}", responses=READ, summary="One preview")
-    def get_preview(app: App, name: PreviewName) -> wire.PreviewOut:
+    def get_preview(app: App, name: PreviewName) -> wire_pipelines.PreviewOut:
         s.parts.state.require_app(AppName(app))
         return _shown(s, s.previews.get(AppName(app), name))
 
@@ -46,8 +46,8 @@ def router(s: Services) -> APIRouter:
         summary="Deploy an archive to the preview of a branch, which is made when there is none",
     )
     def post_preview(
-        app: App, wanted: wire.PreviewRequest, key: Key = None, actor: Actor = "api"
-    ) -> wire.PreviewOut:
+        app: App, wanted: wire_pipelines.PreviewRequest, key: Key = None, actor: Actor = "api"
+    ) -> wire_pipelines.PreviewOut:
         def made() -> Preview | None:
             if key is None:
                 return None
@@ -78,15 +78,15 @@ def router(s: Services) -> APIRouter:
 
     @router.patch(PATH + "/{name}", responses=REFUSED, summary="Have a preview live so long from now on")
     def patch_preview(
-        app: App, name: PreviewName, wanted: wire.PreviewTtl, actor: Actor = "api"
-    ) -> wire.PreviewOut:
+        app: App, name: PreviewName, wanted: wire_pipelines.PreviewTtl, actor: Actor = "api"
+    ) -> wire_pipelines.PreviewOut:
         s.parts.state.require_app(AppName(app))
         return _shown(s, s.previews.extend(AppName(app), name, wanted.ttl, actor=actor))
 
     @router.delete(
         PATH + "/{name}", responses=REFUSED, summary="Take a preview away with all that it has, storage too"
     )
-    def delete_preview(app: App, name: PreviewName, actor: Actor = "api") -> wire.RemovedOut:
+    def delete_preview(app: App, name: PreviewName, actor: Actor = "api") -> wire_pipelines.RemovedOut:
         s.parts.state.require_app(AppName(app))
         return _removed(app, s.previews.remove(AppName(app), name, actor=actor))
 
@@ -98,18 +98,18 @@ def router(s: Services) -> APIRouter:
         environment: Environment,
         confirm: Annotated[str, Query(max_length=100, description="the environment's name, once more")],
         actor: Actor = "api",
-    ) -> wire.RemovedOut:
+    ) -> wire_pipelines.RemovedOut:
         removed = s.removal.destroy(AppName(app), EnvironmentName(environment), confirm=confirm, actor=actor)
         return _removed(app, removed)
 
     return router
 
 
-def _shown(s: Services, preview: Preview) -> wire.PreviewOut:
+def _shown(s: Services, preview: Preview) -> wire_pipelines.PreviewOut:
     return _preview(s, preview, s.environment(preview.app, preview.environment))
 
 
-def _preview(s: Services, preview: Preview, environment: wire.EnvironmentOut) -> wire.PreviewOut:
+def _preview(s: Services, preview: Preview, environment: wire.EnvironmentOut) -> wire_pipelines.PreviewOut:
     moving = environment.change is not None and not environment.change.done
     problem = s.sleep.problem(preview.key)
     standing = plan.standing(
@@ -123,7 +123,7 @@ def _preview(s: Services, preview: Preview, environment: wire.EnvironmentOut) ->
     change = environment.change
     if problem is None and change is not None and change.failure is not None:
         problem = change.failure.sentence
-    return wire.PreviewOut(
+    return wire_pipelines.PreviewOut(
         app=preview.app,
         name=preview.name,
         environment=preview.environment,
@@ -142,8 +142,8 @@ def _preview(s: Services, preview: Preview, environment: wire.EnvironmentOut) ->
     )
 
 
-def _removed(app: str, removed: Removed) -> wire.RemovedOut:
-    return wire.RemovedOut(
+def _removed(app: str, removed: Removed) -> wire_pipelines.RemovedOut:
+    return wire_pipelines.RemovedOut(
         app=app,
         environment=removed.environment,
         instances=removed.instances,

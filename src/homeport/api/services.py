@@ -10,6 +10,7 @@ from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status, trials
+from homeport.rollout.data import contracts
 from homeport.rollout.data.migrations import Migrations
 from homeport.rollout.model import Change, ChangeKind, Environment, Release, ReleaseState
 from homeport.rollout.oneoff import OneOffs
@@ -188,11 +189,15 @@ class Services:
         state = self.parts.state
         ready = {r.id for r in state.releases(environment.app) if r.state is ReleaseState.READY}
         history = state.deployments(environment.app, environment.name)
+        carried_out = contracts.all_of(state.store, environment.app)
         return next(
             (
                 d.release
                 for d in history
-                if d.well and d.release not in (environment.serving,) and d.release in ready
+                if d.well
+                and d.release != environment.serving
+                and d.release in ready
+                and contracts.in_the_way(carried_out, environment.name, d.release) is None
             ),
             None,
         )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body
 
-from homeport.api import problems, wire
+from homeport.api import problems, wire_pipelines
 from homeport.api.parameters import BROKEN, REFUSED, Actor, App
 from homeport.api.services import Services
 from homeport.kernel.errors import Kind
@@ -22,11 +22,13 @@ def router(s: Services) -> APIRouter:
     @router.get(
         SOURCE, responses=problems.responses(Kind.NOT_FOUND, *BROKEN), summary="What an app is fetched from"
     )
-    def get_source(app: App) -> wire.SourceOut:
+    def get_source(app: App) -> wire_pipelines.SourceOut:
         return _out(sources.get(AppName(app)))
 
     @router.put(SOURCE, responses=REFUSED, summary="Say what an app is fetched from")
-    def put_source(app: App, wanted: wire.SourceRequest, actor: Actor = "api") -> wire.SourceOut:
+    def put_source(
+        app: App, wanted: wire_pipelines.SourceRequest, actor: Actor = "api"
+    ) -> wire_pipelines.SourceOut:
         return _out(
             sources.set(
                 AppName(app),
@@ -49,24 +51,26 @@ def router(s: Services) -> APIRouter:
         responses=REFUSED,
         summary="A fresh secret for the app's webhook; an earlier one holds no more",
     )
-    def post_webhook(app: App, actor: Actor = "api") -> wire.WebhookOut:
+    def post_webhook(app: App, actor: Actor = "api") -> wire_pipelines.WebhookOut:
         path, secret = sources.new_webhook(AppName(app), actor)
-        return wire.WebhookOut(path=path, secret=secret)
+        return wire_pipelines.WebhookOut(path=path, secret=secret)
 
     @router.post(
         "/apps/{app}/repository",
         responses=REFUSED,
         summary="The repository that takes an app's pushes; made when it is missing",
     )
-    def post_repository(app: App, wanted: Annotated[wire.RepositoryRequest, Body()]) -> wire.RepositoryOut:
+    def post_repository(
+        app: App, wanted: Annotated[wire_pipelines.RepositoryRequest, Body()]
+    ) -> wire_pipelines.RepositoryOut:
         path, is_new = sources.repository(AppName(app), wanted.directory)
-        return wire.RepositoryOut(path=str(path), is_new=is_new)
+        return wire_pipelines.RepositoryOut(path=str(path), is_new=is_new)
 
     return router
 
 
-def _out(source: Source) -> wire.SourceOut:
-    return wire.SourceOut(
+def _out(source: Source) -> wire_pipelines.SourceOut:
+    return wire_pipelines.SourceOut(
         app=source.app,
         url=source.url,
         branch=source.branch,

@@ -35,23 +35,31 @@ def cancel(session: Session, change: str | None) -> None:
             f"by {running['actor']}"
         )
     session.client.send("POST", f"/v1/changes/{running['id']}/abort")
-    final = progress.await_end(session, running, lambda *_: None)
+    tell_taken_back(session, running, "cancel")
+
+
+def tell_taken_back(session: Session, change: dict[str, Any], what: str) -> None:
+    """Wait for the end of a change that was asked to be taken back, and tell it.
+
+    Raises ``cli.too_late_to_cancel``; ``what`` was asked for.
+    """
+    final = progress.await_end(session, change, lambda *_: None)
     result = final["result"]
     if session.json:
         click.echo(json.dumps(final, indent=2))
     if result["verdict"] == "promoted":
         raise TOO_LATE.error(
-            f"cannot cancel {running['kind']} {running['id']}: {result['release']} serves "
-            f"{running['environment']} already",
-            hint=f"homeport rollback{progress.flags(session, running)} goes back"
-            if running["kind"] not in ("rollback", "scale", "restart", "heal")
+            f"cannot {what} {change['kind']} {change['id']}: {result['release']} serves "
+            f"{change['environment']} already",
+            hint=f"homeport rollback{progress.flags(session, change)} goes back"
+            if change["kind"] not in ("rollback", "scale", "restart", "heal")
             else "",
         )
     if not session.json:
         serving = f"{result['serving']} serves" if result["serving"] else "nothing serves"
         mark = click.style("✓", fg=screen.GOOD)
         click.echo(
-            f"{mark} {running['kind']} {running['id']} is taken back, {serving} {running['environment']} "
+            f"{mark} {change['kind']} {change['id']} is taken back, {serving} {change['environment']} "
             f"({format_duration(result['seconds'])} after it began)"
         )
 

@@ -310,11 +310,23 @@ def _figure(item: tuple[str, Any]) -> tuple[str, str]:
             return name, ",".join(f"{short(i) or i}:{weight}" for i, weight in value.items())
         case "commit", str():
             return name, value[:10]
-        case "seconds", float():
-            return name, f"{value:.3g}"
+        case _, float():
+            return name, json.dumps(_rounded(value)).removesuffix(".0")
         case "reason" | "answer" | "problem", str():
             return name, value
-    return name, _short_text(value if isinstance(value, str) else json.dumps(value))
+    return name, _short_text(value if isinstance(value, str) else json.dumps(_rounded(value)))
+
+
+def _rounded(value: Any) -> Any:
+    """With floats, however deep, of three digits that matter."""
+    match value:
+        case float():
+            return round(value) if 1000 <= abs(value) < 1e15 else float(f"{value:.3g}")
+        case dict():
+            return {k: _rounded(v) for k, v in value.items()}
+        case list():
+            return [_rounded(v) for v in value]
+    return value
 
 
 def _short_text(text: str) -> str:

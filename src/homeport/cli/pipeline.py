@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from homeport.cli import progress, screen, ship, source
+from homeport.cli import progress, screen, ship, source, stage_log
 from homeport.cli.context import SPEC, Session, pass_session
 from homeport.cli.run_view import MARKS, RunPrinter, gate_of, tell_end, tell_gate, took
 from homeport.kernel.errors import Kind, declare
@@ -210,13 +210,17 @@ def _show(run: dict[str, Any]) -> None:
 @click.argument("stage", required=False)
 @pass_session
 def logs(session: Session, which: str | None, stage: str | None) -> None:
-    """Print what a stage of a run said; by default the last stage that began."""
+    """Print what a stage of a run said; by default the last stage that began.
+
+    Of a build or deploy with its steps; of checks that ran side by side those that failed first.
+    """
     if which is not None and stage is None and not re.fullmatch(r"#?\d{1,9}|p-[0-9a-f]{10}", which):
         which, stage = None, which
     run = _run(session, which)
-    text = session.client.text(f"/v1/runs/{run['id']}/logs" + (f"?stage={_quoted(stage)}" if stage else ""))
-    for line in text.splitlines():
-        click.echo(screen.printable(line))
+    query = f"?stage={_quoted(stage)}" if stage else ""
+    text = session.client.text(f"/v1/runs/{run['id']}/logs{query}")
+    records = session.client.get(f"/v1/runs/{run['id']}/records{query}")
+    stage_log.tell(text, stage_log.chosen(run, stage), records)
 
 
 def _quoted(text: str) -> str:

@@ -86,7 +86,7 @@ def list_(session: Session) -> None:
                 screen.printable(p["branch"]),
                 p["commit"][:10],
                 screen.ago(p["created_at"], now),
-                f"in {_left(session, p)}",
+                f"in {_left(session, p)}, {p['expires_at'][:10]}",
                 format_size(p["memory"]) if p["memory"] else "",
                 p["urls"][0] if p["urls"] else "",
             ]
@@ -120,7 +120,7 @@ def show(session: Session, name: str) -> None:
         used = screen.ago(p["used_at"], now)
         click.echo(f"  made {screen.ago(p['created_at'], now)} by {p['actor']}, used {used}")
         memory = f", {format_size(p['memory'])} of memory" if p["memory"] else ""
-        click.echo(f"  expires in {_left(session, p)}{memory}")
+        click.echo(f"  expires in {_left(session, p)}, {_at(p)}{memory}")
         if p["problem"]:
             click.echo(f"  {click.style(screen.printable(p['problem']), fg=screen.BAD)}")
         click.echo(screen.dim(f"  homeport logs --env {p['environment']}"))
@@ -138,7 +138,7 @@ def show(session: Session, name: str) -> None:
 def extend(session: Session, name: str, ttl: str) -> None:
     """Have a preview live longer, or shorter."""
     found = session.client.send("PATCH", _path(session, name), {"ttl": _ttl(ttl)})
-    session.show(found, lambda p: click.echo(f"{name} expires in {_left(session, p)}"))
+    session.show(found, lambda p: click.echo(f"{name} expires in {_left(session, p)}, {_at(p)}"))
 
 
 @preview.command("remove")
@@ -172,3 +172,8 @@ def _ttl(text: str) -> float:
 def _left(session: Session, preview: dict[str, Any]) -> str:
     until = datetime.fromisoformat(preview["expires_at"])
     return format_duration(max(0.0, (until - session.clock.now()).total_seconds()))
+
+
+def _at(preview: dict[str, Any]) -> str:
+    """When it expires."""
+    return f"{preview['expires_at'][:16].replace('T', ' ')} UTC"

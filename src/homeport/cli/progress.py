@@ -221,7 +221,9 @@ def sentence(kind: str, data: dict[str, Any]) -> str | None:
         case "database.restore_point":
             return screen.dim(f"    restore point {data['point']}")
         case "database.made":
-            return f"  {good} made     database {data['name']} ({data['database']} in cluster {data['cluster']})"
+            return (
+                f"  {good} made     database {data['name']} ({data['database']} in cluster {data['cluster']})"
+            )
         case "canary.step":
             at = trial.percent(data["share"])
             return f"  {good} canary   {data['release']} gets {at} of the requests (step {data['step']} of {data['of']})"

@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from homeport.cli import progress, trial
+from homeport.cli.cancel import tell_taken_back
 from homeport.cli.context import Session, pass_session
+from homeport.kernel.errors import Kind
 
 
 @click.group()
@@ -41,13 +43,29 @@ def resume(session: Session) -> None:
 @rollout.command()
 @pass_session
 def promote(session: Session) -> None:
-    """Give a canary all of the requests now, whatever the figures; keep a release that is watched."""
-    _steer(session, "promote")
+    """Give a canary all of the requests now, whatever the figures; keep a release that is watched.
+
+    Waits until it has them. Exit status 7: it did not get them.
+    """
+    asked = session.client.send("POST", session.path("/rollout/promote"), {})
+    if asked["state"] != "running":
+        session.show(asked, trial.show)
+        return
+    change = session.client.get(f"/v1/changes/{asked['change']}")
+    final = progress.await_end(session, change, lambda *_: None)
+    session.show(session.client.get(session.path("/rollout")), trial.show)
+    if final["result"]["verdict"] == "rolled back":
+        raise click.exceptions.Exit(Kind.ROLLED_BACK.exit_status)
 
 
 @rollout.command()
 @pass_session
 def abort(session: Session) -> None:
-    """Take the release on trial back, and wait for it."""
+    """Take the release on trial back, and wait for it. Exit status 5: it was kept before."""
     change: dict[str, Any] = session.client.send("POST", session.path("/rollout/abort"), {})
-    progress.follow(session, change, wanted_back=change["kind"] != "rollback")
+    if change["kind"] == "rollback":
+        progress.follow(session, change)
+        return
+    if not session.json:
+        click.echo(f"taking back {change['release']} of {change['app']}")
+    tell_taken_back(session, change, "abort")

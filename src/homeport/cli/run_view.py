@@ -1,5 +1,6 @@
 """A run of a pipeline as it happens: one line a stage, what it prints and changes indented below it."""
 
+from collections import deque
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,9 @@ MARKS = {
     "not there": click.style("·", fg=screen.DIM),
 }
 
+NEAR = 12
+"""Lines of output above its end within which a failure's last line is seen."""
+
 
 class RunPrinter:
     """Tells what a run's stream tells."""
@@ -30,6 +34,8 @@ class RunPrinter:
         self._show = show
         self._partial = ""
         self._output = False
+        self._near: deque[str] = deque(maxlen=NEAR)
+        """The last lines that a stage printed."""
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         if not self._show:
@@ -38,7 +44,8 @@ class RunPrinter:
             self._output = True
             *lines, self._partial = (self._partial + data["text"]).split("\n")
             for line in lines:
-                click.echo(f"  {screen.dim('│')} {screen.printable(line.rstrip(chr(13)))}")
+                self._near.append(line.rstrip("\r"))
+                click.echo(f"  {screen.dim('│')} {screen.printable(self._near[-1])}")
             return
         self.close()
         told = data["data"]
@@ -52,6 +59,7 @@ class RunPrinter:
                     click.echo(f"  waits for run #{told['behind']}")
             case "stage.started":
                 self._output = False
+                self._near.clear()
                 click.echo(f"  {screen.bold(told['stage'])}")
             case "stage.waits":
                 click.echo(f"    waits: {screen.printable(told['why'])}")
@@ -75,8 +83,10 @@ class RunPrinter:
     def _stage(self, told: dict[str, Any]) -> None:
         after = screen.dim(format_duration(told["seconds"]))
         click.echo(f"  {MARKS[told['outcome']]} {told['stage']}  {after}")
-        if told["outcome"] == "failed" and not self._output:
-            for text in told["lines"]:
+        lines = told["lines"] if told["outcome"] == "failed" else []
+        # Checks run side by side: what one said may stand far above what another said since.
+        if lines and lines[-1] not in self._near:
+            for text in lines:
                 click.echo(f"  {screen.dim('│')} {screen.printable(text)}", err=True)
 
     def close(self) -> None:

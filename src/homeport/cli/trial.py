@@ -79,7 +79,7 @@ def show(trial: dict[str, Any]) -> None:
     click.echo(f"{screen.bold(trial['release'])} {what}, {screen.word(word)}")
     if trial["phase"] == "canary":
         steps = " → ".join(
-            screen.bold(percent(s)) if n == trial["step"] else percent(s)
+            screen.bold(f"[{percent(s)}]") if n == trial["step"] else percent(s)
             for n, s in enumerate(trial["shares"])
         )
         click.echo(f"  steps    {steps}")

@@ -13,7 +13,7 @@ NO_USER = declare(
 CLOSED_DIRECTORY = declare(
     "database.closed_directory",
     Kind.CONFLICT,
-    "The user that PostgreSQL runs as cannot reach the data directory.",
+    "The user that PostgreSQL or Redis runs as cannot reach the data directory.",
 )
 NOT_OURS = declare(
     "database.not_ours",

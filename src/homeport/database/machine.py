@@ -5,7 +5,7 @@ import pwd
 import re
 from pathlib import Path
 
-from homeport.database.errors import NO_SERVER, NO_USER
+from homeport.database.errors import CLOSED_DIRECTORY, NO_SERVER, NO_USER
 from homeport.system import process
 
 SERVERS = Path("/usr/lib/postgresql")
@@ -76,3 +76,26 @@ def ourselves() -> str:
             f"cannot run PostgreSQL: user {os.geteuid()}, which Homeport runs as, has no name",
             hint="give it one in /etc/passwd",
         ) from None
+
+
+def must_reach(directory: Path, user: str | None, what: str) -> None:
+    """Raise ``database.closed_directory`` where the user that a server runs as may not enter its directory."""
+    if user is None:
+        return
+    look = (
+        "setpriv",
+        f"--reuid={user}",
+        f"--regid={pwd.getpwnam(user).pw_gid}",
+        "--clear-groups",
+        "test",
+        "-x",
+        str(directory),
+    )
+    if process.run(look, timeout=10, check=False).ok:
+        return
+    parents = [p for p in reversed(directory.parents) if not p.stat().st_mode & 0o001]
+    closed = parents[0] if parents else directory
+    raise CLOSED_DIRECTORY.error(
+        f'cannot run {what} in {directory}: user "{user}" may not pass {closed}',
+        hint=f"chmod o+x {closed}, or keep Homeport's data directory elsewhere",
+    )

@@ -16,7 +16,6 @@ from zlib import crc32
 from homeport.database import commands, machine
 from homeport.database.connect import Connection, as_superuser
 from homeport.database.errors import (
-    CLOSED_DIRECTORY,
     FILES_GONE,
     INITDB_FAILED,
     NO_PORT,
@@ -115,7 +114,7 @@ class Clusters:
         layout = self.layout(cluster.name)
         user = machine.user()
         self._directories(layout, user)
-        self._must_reach(layout, user)
+        machine.must_reach(layout.directory, user, "PostgreSQL")
         if not (layout.files / "PG_VERSION").is_file():
             self._initdb(cluster, layout, user)
         with self._state.store.transaction(ACTOR) as tx:
@@ -163,19 +162,6 @@ class Clusters:
             os.chown(layout.directory, -1, pwd.getpwnam(user).pw_gid)
         layout.sockets.mkdir(mode=0o700, exist_ok=True)
         _hand_over(layout.sockets, user)
-
-    def _must_reach(self, layout: Layout, user: str | None) -> None:
-        if user is None:
-            return
-        look = commands.as_user(("test", "-x", str(layout.directory)), user)
-        if process.run(look, timeout=10, check=False).ok:
-            return
-        parents = [p for p in reversed(layout.clusters.parents) if not p.stat().st_mode & 0o001]
-        closed = parents[0] if parents else layout.clusters
-        raise CLOSED_DIRECTORY.error(
-            f'cannot run PostgreSQL in {layout.directory}: user "{user}" may not pass {closed}',
-            hint=f"chmod o+x {closed}, or keep Homeport's data directory elsewhere",
-        )
 
     # Running one
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from dotenv.parser import parse_stream
 
-from homeport.guard import rules
 from homeport.guard.errors import BAD_DOTENV
+from homeport.kernel.variables import is_name
 
 MAX_CHARACTERS = 1_000_000
 MAX_PROBLEMS = 100
@@ -42,7 +42,7 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
             problem = "cannot be read: is a quote left open, or does something follow a quoted value?"
         elif binding.key is None:
             continue
-        elif rules.NAME.fullmatch(binding.key) is None:
+        elif not is_name(binding.key):
             problem = "has no name of a variable: letters, digits and _, no digit first"
         elif binding.value is None:
             problem = 'has no "="'
@@ -74,7 +74,7 @@ def _line(text: str, end: int) -> int:
 
 
 def _assignment(name: str, value: str) -> str:
-    if rules.NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise BAD_DOTENV.error("cannot write the .env file: a name is not that of a variable")
     try:
         raw = value.encode("utf-8")

@@ -1,11 +1,6 @@
 """What a secret may be called and hold. Pure; no answer repeats a value."""
 
-import re
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-RESERVED = ("PORT", "PATH", "HOME", "LD_PRELOAD", "LD_LIBRARY_PATH")
-MAX_BYTES = 64 * 1024
-"""Linux takes at most 128 KB for one variable, its name included."""
+from homeport.kernel.variables import LARGEST_VALUE, is_given, is_name
 
 
 def name_problem(name: str) -> str | None:
@@ -13,11 +8,11 @@ def name_problem(name: str) -> str | None:
 
     A name that is none is not repeated: it may be a value in the wrong place.
     """
-    if NAME.fullmatch(name) is None:
+    if not is_name(name):
         return (
             "a name is made of A-Z, a-z, 0-9 and _, does not begin with a digit, and has at most 128 of them"
         )
-    if name in RESERVED or name.startswith("HOMEPORT_"):
+    if is_given(name):
         return f"{name} is given by Homeport or the system"
     return None
 
@@ -30,8 +25,8 @@ def value_problem(value: str) -> str | None:
         return "is not UTF-8 text"
     if not value:
         return "is empty"
-    if size > MAX_BYTES:
-        return f"has {size:,} bytes; at most 64 KB ({MAX_BYTES:,} bytes) are allowed"
+    if size > LARGEST_VALUE:
+        return f"has {size:,} bytes; at most 64 KB ({LARGEST_VALUE:,} bytes) are allowed"
     if "\0" in value:
         return "holds a NUL byte, which no variable can"
     return None

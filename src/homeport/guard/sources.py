@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from homeport.guard import rules
 from homeport.guard.errors import SOURCE_FAILED
 from homeport.kernel.errors import HomeportError
+from homeport.kernel.variables import LARGEST_VALUE
 from homeport.system import process
 
 TIMEOUT = 30.0
 """Seconds that a command may take."""
 SIDE_BY_SIDE = 16
-_MAX_RAW = rules.MAX_BYTES + 2
+_MAX_RAW = LARGEST_VALUE + 2
 """Bytes, with a final newline that is no part of the value."""
 _LINES = 10
 """Of a command's stderr, told when it fails."""

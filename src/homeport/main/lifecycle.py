@@ -62,8 +62,22 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
         )
         if damage is not None:
             raise damage
+        _wake_supervisord(data_dir, clock)
         _await_answer(data_dir, clock)
     return _report(data_dir, wanted, "is up")
+
+
+def _wake_supervisord(data_dir: Path, clock: Clock) -> None:
+    """supervisord starts its programs when it is first asked something, or else after a second."""
+    from homeport.runtime import rpc
+    from homeport.runtime.layout import Layout
+
+    deadline = clock.monotonic() + 1.0
+    while clock.monotonic() < deadline:
+        with contextlib.suppress(HomeportError):
+            rpc.call(Layout(data_dir).socket, "supervisor.getState", timeout=1.0)
+            return
+        clock.sleep(0.02)
 
 
 def _restart_control_plane(data_dir: Path, clock: Clock) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
-from homeport.rollout.model import Config
 from homeport.rollout.data.wanted import sqlite_urls
+from homeport.rollout.model import Config
 from homeport.spec.model import Spec
 from homeport.spec.variables import problem
 

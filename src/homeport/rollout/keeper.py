@@ -108,9 +108,7 @@ class Keeper:
         statuses = {s.name: s for s in parts.runtime.observe()}
         instances = {i.name: i for i in parts.state.instances()}
         # A migration moves no instance, and may take long.
-        moving = {
-            (c.app, c.environment) for c in parts.state.running() if c.kind is not ChangeKind.MIGRATE
-        }
+        moving = {(c.app, c.environment) for c in parts.state.running() if c.kind is not ChangeKind.MIGRATE}
         # What wakes a preview, or has it sleep, starts and stops its instances itself.
         moving |= {(e.app, e.name) for e in parts.state.environments() if e.asleep}
         now = parts.clock.now()

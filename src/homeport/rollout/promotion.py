@@ -62,8 +62,7 @@ class Promotion:
 
 def kept(standing: Standing, actor: str) -> Standing:
     """A person kept it, whatever the figures."""
-    reasons = (f"kept by {actor}", *standing.reasons)
-    return replace(standing, outcome=verdict.Outcome.PROMOTED.value, reasons=reasons)
+    return replace(standing, outcome=verdict.Outcome.PROMOTED.value, reasons=(f"kept by {actor}",))
 
 
 def finish(tx: Transaction, parts: Parts, change: Change) -> None:

@@ -333,7 +333,7 @@ class Rollouts:
             raise NOTHING_SERVES.error(
                 f"cannot roll back {app}: nothing serves in {environment}", hint="homeport deploy"
             )
-        self._rollback_target(now, release)
+        contracts.check_way_back(parts.state.store, now, self._rollback_target(now, release)[0])
         if release is not None:
             admission.check_rollback(parts, now, release)
         if replace_running:
@@ -516,9 +516,13 @@ class Rollouts:
             config = next((d.config for d in history if d.release == release), None)
             return release, config or self._parts.config_now(now)
         ready = {r.id for r in self._parts.state.releases(app) if r.state is ReleaseState.READY}
-        for past in history:
-            if past.well and past.release != now.serving and past.release in ready:
+        carried_out = contracts.all_of(self._parts.state.store, app)
+        well = [p for p in history if p.well and p.release != now.serving and p.release in ready]
+        for past in well:
+            if contracts.in_the_way(carried_out, now.name, past.release) is None:
                 return past.release, past.config
+        if well:
+            return well[0].release, well[0].config  # refused for what was taken away, in words of its own
         raise NO_TARGET.error(
             f"cannot roll back {app}: no earlier release served well in {now.name}",
             hint="homeport releases; homeport rollback rN names one",

@@ -104,18 +104,20 @@ class Steering:
             if asked is not None:
                 return asked
         trial = self._running(app, environment, "abort")
+        if trial.phase == CANARY:
+            change = self._rollouts.abort(trial.change)
+        else:
+            change = self._rollouts.rollback(
+                app,
+                environment,
+                release=trial.before,
+                replace_running=False,
+                actor=actor,
+                id=id_for(key) if key else None,
+            )
         with self._parts.state.store.transaction(actor) as tx:
             self._tell(tx, trial, "abort")
-        if trial.phase == CANARY:
-            return self._rollouts.abort(trial.change)
-        return self._rollouts.rollback(
-            app,
-            environment,
-            release=trial.before,
-            replace_running=False,
-            actor=actor,
-            id=id_for(key) if key else None,
-        )
+        return change
 
     def _tell(self, tx: Transaction, trial: Trial, what: str) -> None:
         tx.append(

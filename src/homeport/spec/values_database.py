@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from homeport.kernel.text import did_you_mean, nearest
+from homeport.kernel.variables import is_name
 from homeport.spec.values import shown
-from homeport.spec.variables import NAME, name_problem
+from homeport.spec.variables import name_problem
 
 EXTENSIONS = (
     "btree_gin",
@@ -51,7 +52,7 @@ class SecretUrl:
                 '"secret:NAME"'
             )
         name = value.removeprefix(_SCHEME) if isinstance(value, str) else ""
-        if not isinstance(value, str) or not value.startswith(_SCHEME) or not NAME.fullmatch(name):
+        if not isinstance(value, str) or not value.startswith(_SCHEME) or not is_name(name):
             raise ValueError(
                 'must be "secret:" and the name of a secret, such as "secret:REPORTS_URL", which '
                 "`homeport secrets set REPORTS_URL` sets"

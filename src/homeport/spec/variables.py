@@ -9,16 +9,10 @@ from math import isfinite
 from typing import Any
 
 from homeport.kernel.units import parse_duration
+from homeport.kernel.variables import LARGEST_VALUE, is_name, is_reserved
 from homeport.spec.model import VARIABLE_TYPES, Variable
 from homeport.spec.values import LARGEST, ShellLine, VariableValue, controls, quoted, shown
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-RESERVED = ("PORT", "PATH")
-RESERVED_PREFIX = "HOMEPORT_"
-"""Environment variables that Homeport sets itself."""
-
-LARGEST_VALUE = 64 * 1024
-"""Bytes of a value, wherever it comes from."""
 LONGEST_MATCHED = 4096
 """Characters of a value that has a pattern: also an expression without nested repeats may take a time that
 grows with the square of the length, or faster."""
@@ -38,9 +32,9 @@ PLACES = ("default", "required", "from")
 
 def name_problem(name: str) -> str | None:
     """Why no variable of the file can have this name, or None."""
-    if not NAME.fullmatch(name):
+    if not is_name(name):
         return 'must be a name of at most 128 letters, digits and "_", no digit first'
-    if name in RESERVED or name.startswith(RESERVED_PREFIX):
+    if is_reserved(name):
         return "is reserved: Homeport sets it itself"
     return None
 

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from homeport.guard import sources
-from homeport.guard.rules import MAX_BYTES
 from homeport.kernel.errors import HomeportError
+from homeport.kernel.variables import LARGEST_VALUE
 from homeport.system import process
 
 
@@ -43,7 +43,7 @@ def running(text):
         (b"v\r\n", "v"),
         (b"v\n\n", "v\n"),
         (b"a\nb", "a\nb"),
-        (b"x" * MAX_BYTES + b"\n", "x" * MAX_BYTES),
+        (b"x" * LARGEST_VALUE + b"\n", "x" * LARGEST_VALUE),
     ],
 )
 def test_one_final_newline_is_not_part_of_the_value(tmp_path, content, value):

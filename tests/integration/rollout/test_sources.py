@@ -327,15 +327,24 @@ def test_what_a_webhook_asked_for_survives_a_crash_and_is_done_once(home: Home) 
 
 
 def test_a_repository_that_does_not_answer(home: Home) -> None:
+    (home.data / "nowhere").mkdir()
     home.set(url=str(home.data / "nowhere"), poll=60.0)
     home.look()
     assert home.source().failures == 5 and "nowhere" in home.source().problem
     assert home.kinds().count("source.failed") == 1
+    (home.data / "nowhere").rmdir()
     (home.data / "nowhere").symlink_to(home.origin)
     home.look()
     assert home.source().failures == 0 and home.source().problem is None
     assert home.kinds().count("source.recovered") == 1
     assert len(home.runs.begun) == 1
+
+
+def test_a_path_where_nothing_is_is_refused(home: Home) -> None:
+    home.set()
+    with pytest.raises(HomeportError, match="cannot fetch from /no/such/place: no such file"):
+        home.set(url="/no/such/place")
+    assert home.source().url == str(home.origin)
 
 
 def test_a_commit_that_cannot_run_is_not_tried_for_ever(home: Home) -> None:

@@ -117,6 +117,23 @@ def test_events_fit_and_keep_the_reason(cli, terminal, width):
         assert wanted in text
 
 
+def test_figures_of_events_have_three_digits_that_matter(cli):
+    cli.client.answers["/v1/events"] = [
+        record("x.y", share=0.333333333, figures={"p95": 0.123456789, "of": [1234.5678]}, n=123456789)[1]
+    ]
+    output = cli.run("events").output
+    assert 'share=0.333  figures={"p95": 0.123, "of": [1235]}  n=123456789' in output
+
+
+def test_previews_say_when_they_expire(cli):
+    preview = {
+        "name": "hats", "state": "serving", "branch": "hats", "commit": "1f2e3d4c5b6a", "created_at":
+        NOW.isoformat(), "expires_at": "2026-11-27T06:00:00+00:00", "memory": 0, "urls": [],
+    }  # fmt: skip
+    cli.client.answers["/v1/apps/shop/previews"] = [preview]
+    assert "in 6 d, 2026-11-27" in cli.run("preview", "list").output
+
+
 def test_events_are_a_line_each_where_there_is_no_terminal(cli):
     cli.client.answers["/v1/events"] = EVENTS
     assert len(cli.run("events").output.splitlines()) == len(EVENTS)

@@ -6,10 +6,10 @@ import traceback
 
 import pytest
 
-from homeport.guard.rules import MAX_BYTES
 from homeport.guard.vault import Vault
 from homeport.journal import schema
 from homeport.kernel.errors import HomeportError
+from homeport.kernel.variables import LARGEST_VALUE
 from homeport.system import seal
 
 SHOP = ("shop", "production")
@@ -111,7 +111,7 @@ def test_an_unknown_secret_is_told_with_the_nearest_name(vault, put, drop, call)
         ("A", "marker-value\0", "NUL"),
         ("A", "marker-value\udcff", "UTF-8"),
         ("A", "marker-value" * 90_000, "64 KB"),
-        ("A", "π" * (MAX_BYTES // 2) + "!", "64 KB"),
+        ("A", "π" * (LARGEST_VALUE // 2) + "!", "64 KB"),
     ],
 )
 def test_what_is_refused_is_never_repeated(put, vault, key_file, name, value, told):
@@ -124,8 +124,8 @@ def test_what_is_refused_is_never_repeated(put, vault, key_file, name, value, to
 
 
 def test_64_kb_are_allowed(put, vault):
-    put("A", "x" * MAX_BYTES)
-    assert len(vault.reveal(*SHOP, "A")) == MAX_BYTES
+    put("A", "x" * LARGEST_VALUE)
+    assert len(vault.reveal(*SHOP, "A")) == LARGEST_VALUE
 
 
 def test_a_lost_key_file_is_never_made_anew(vault, put, key_file):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName, ProcessName
+from homeport.kernel.variables import is_reserved
 from homeport.spec.model import (
     HOOKS,
     MISSED,
@@ -33,7 +34,6 @@ from homeport.spec.parse import parse
 from homeport.spec.read_processes import OWN_NAMES
 from homeport.spec.reference import EXAMPLE, toml
 from homeport.spec.values import quoted
-from homeport.spec.variables import RESERVED, RESERVED_PREFIX
 
 quick = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -193,7 +193,7 @@ LIVENESSES = st.builds(
 HEARTBEATS = st.builds(Heartbeat, file=FILES, max_age=milliseconds(1, 86400))
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\n"), max_size=20)
 VARIABLE_NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
-    lambda name: name not in RESERVED and not name.startswith(RESERVED_PREFIX)
+    lambda name: not is_reserved(name)
 )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from zlib import crc32
 
 from homeport.database.errors import NO_PORT
+from homeport.database.machine import must_reach
 from homeport.database.port import Secrets, Services
 from homeport.database.redis import commands
 from homeport.database.redis.errors import REDIS_FAILED, REDIS_MISSING, UNKNOWN_CACHE
@@ -130,6 +131,7 @@ class Caches:
         admins = tuple(commands.admin_password(key, server) for key in self._keys())
         access = Access(commands.hashed(admins[0]), hashes)
         _make(self._root, directory, user)
+        must_reach(directory, user, "Redis")
         mode = 0o640 if user else 0o600
         documents = {
             commands.ACL: commands.acl(server, access),

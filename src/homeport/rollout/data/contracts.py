@@ -94,16 +94,26 @@ def forget(tx: Transaction, app: AppName, environment: EnvironmentName | None = 
     tx.execute(tables.contracts.delete().where(chosen))
 
 
+def in_the_way(contracts: Sequence[Contract], environment: str, release: ReleaseId) -> Contract | None:
+    """The contract of a later release, carried out, for which a release cannot serve again. Pure."""
+    number = release_number(release)
+    return next(
+        (
+            c
+            for c in contracts
+            if c.environment == environment and c.state == DONE and number < release_number(c.release)
+        ),
+        None,
+    )
+
+
 def check_way_back(store: Store, environment: Environment, release: ReleaseId) -> None:
     """Raise ``rollout.schema_taken_away`` where a later release's contract was carried out since."""
-    for c in all_of(store, environment.app):
-        if c.environment != environment.name or c.state != DONE:
-            continue
-        if release_number(release) < release_number(c.release):
-            flag = f" --env {environment.name}"
-            raise TAKEN_AWAY.error(
-                f"cannot go back to {release}: {', '.join(c.versions)} of {c.release} took away what it needs "
-                f"of database {c.name}",
-                hint=f"homeport migrate down {c.versions[0]}{flag} brings the shape back, where it has a down section; "
-                "else go forward with a new release",
-            )
+    found = in_the_way(all_of(store, environment.app), environment.name, release)
+    if found is not None:
+        raise TAKEN_AWAY.error(
+            f"cannot go back to {release}: {', '.join(found.versions)} of {found.release} took away what it needs "
+            f"of database {found.name}",
+            hint=f"homeport migrate down {found.versions[0]} --env {environment.name} brings the shape back, where it "
+            "has a down section; else go forward with a new release",
+        )

@@ -27,6 +27,7 @@ from homeport.rollout.parts import Parts
 from homeport.rollout.sources import events, model, polling, state, webhooks
 from homeport.rollout.sources.fetching import CREDENTIAL, SECRETS, Fetching
 from homeport.rollout.sources.model import (
+    BAD_URL,
     NO_SOURCE,
     UNREACHABLE,
     Ignored,
@@ -49,6 +50,19 @@ TICK = 1.0
 SIDE_BY_SIDE = 4
 """Repositories that are fetched from at the same time."""
 _DUMMY = "whsec_" + base64.b64encode(bytes(32)).decode()
+
+
+def _check_place(url: str) -> None:
+    """Whether something is at an address that is a path. Raises ``sources.bad_url``."""
+    if not url.startswith("/"):
+        return
+    try:
+        Path(url).stat()
+    except OSError as e:
+        raise BAD_URL.error(
+            f"cannot fetch from {url}: {(e.strerror or str(e)).lower()}",
+            hint="a path is read on the machine, and as the user, that Homeport runs on; it holds the repository",
+        ) from e
 
 
 class Sources:
@@ -123,6 +137,7 @@ class Sources:
         model.check_branch(branch)
         directory = model.check_directory(directory)
         token = values.read(token_from) if token_from else None
+        _check_place(url)
         with self._store.transaction(actor) as tx:
             state.ensure_app(tx, app)
             before = state.in_transaction(tx, app) or Source(app, None)
