@@ -45,7 +45,7 @@ PAGES = (
     "previews.md",
     "troubleshooting.md",
 )
-READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md")
+READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md", "databases.md")
 """Pages that explain; nothing in them is run."""
 
 _FENCE = re.compile(

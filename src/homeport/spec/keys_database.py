@@ -15,7 +15,6 @@ CACHE = "cache.NAME"
 DATABASE_TABLES = (
     Table(
         DATABASE,
-        "Of a later version: today a deploy of a file that has one is refused.\n\n"
         "A database of the app's own, such as `[database.main]`, one for each environment. The app finds its URL in "
         "the environment variable `DATABASE_URL` when it is called `main`, and in one with its name in front "
         "otherwise: `[database.legacy-shop]` gives `LEGACY_SHOP_DATABASE_URL`. `[variables]` may declare that "
@@ -39,7 +38,6 @@ DATABASE_TABLES = (
 CACHE_TABLES = (
     Table(
         CACHE,
-        "Of a later version: today a deploy of a file that has one is refused.\n\n"
         "A Redis of the app's own, such as `[cache.main]`, one for each environment. The app finds its URL in the "
         "environment variable `REDIS_URL` when it is called `main`, and in one with its name in front otherwise: "
         "`[cache.sessions]` gives `SESSIONS_REDIS_URL`. At most 10.",
