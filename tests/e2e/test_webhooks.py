@@ -83,6 +83,7 @@ def test_a_webhook_ships(homeport: Homeport, shop: App) -> None:
     homeport.run("source", "set", str(shop.directory), cwd=shop.directory)
     if os.geteuid() == 0:
         # The edge's workers run as a user of their own.
+        homeport.work.chmod(0o700)
         refused = homeport.run("source", "webhook", cwd=shop.directory, status=8)
         assert f"may not enter {homeport.work}" in refused.stderr
         homeport.work.chmod(0o711)
