@@ -1,5 +1,6 @@
 """What ``script/demo`` shows: staging, promote, deploys under load, a broken release that never takes traffic, a
-rollback; then two pushes through the pipeline, the first of which its canary takes back.
+rollback; then two pushes through the pipeline, the first of which its canary takes back. Orders are in PostgreSQL:
+the last push renames a column of theirs by expand and contract.
 """
 
 import argparse
@@ -29,6 +30,9 @@ GETS = ("get", "pipeline")
 """Kinds of load that ask for what the bad canary fails at."""
 OWN_ERROR = "no connection is left"
 """What it says then."""
+RENAMING = "*_rename_quantity_*.sql"
+"""The migrations that the last push brings. The last of them is the contract."""
+CONTRACT_TIMEOUT = 60.0
 
 
 @dataclass
@@ -68,6 +72,17 @@ class Push:
     expected: bool
 
 
+@dataclass
+class Migration:
+    """Of production's database, as Homeport recorded it."""
+
+    version: str
+    description: str
+    release: str
+    contract: bool
+    state: str
+
+
 TOLD = re.compile(r"run #|✗|✓ (?!built|ready|traffic)|\bwaits|error:|hint:")
 """What of a push is shown: its stages and the steps of its canary. ``homeport pipeline logs`` has all of it."""
 
@@ -80,6 +95,8 @@ class Demo:
         self.shop = self.work / "shop"
         self.deploys: list[Deploy] = []
         self.pushes: list[Push] = []
+        self.migrations: list[Migration] = []
+        self.contract_seconds = 0.0
         self.address = ""
         self.started = False
         self.load: LoadProcess | None = None
@@ -215,7 +232,8 @@ class Demo:
         shutil.copytree(ROOT / "examples" / "shop", self.shop, ignore=left_out)
         subprocess.run(["git", "init", "-q", "-b", "main", str(self.shop)], check=True)
         self.up()
-        self.commit("Open the shop")
+        later = self.without_renaming()
+        self.commit("Open the shop", ITEMS="quantity" if later else "items")
         self.run("first, to staging", "deploy", "--env", "staging", promoted=True, environment="staging")
         self.run("promoted, no build", "promote", "staging", "production", promoted=True)
         self.say("# from here on: steady load, GETs, POSTs, slow requests, a WebSocket and an event stream\n")
@@ -233,10 +251,50 @@ class Demo:
         self.say()
         self.commit("A mistake that shows under load", VERSION="4", BROKEN=False, LEAKY=True)
         self.push("leaks under load", passes=False)
-        self.commit("No leak any more", VERSION="5", LEAKY=False)
+        for path, text in later.items():
+            path.write_text(text)
+        self.commit("No leak any more, and a clearer name", VERSION="5", LEAKY=False, ITEMS="items")
         self.push("mended", passes=True)
+        self.await_contract()
         time.sleep(1.0)
         return self.account(self.load.stop())
+
+    def without_renaming(self) -> dict[Path, str]:
+        """Takes the last three migrations out, to come later: their texts. Nothing where an earlier demo of this
+        data directory has carried them out: its orders are there still."""
+        if any(app["name"] == "shop" for app in self.homeport("status")["apps"]):
+            return {}
+        texts = {path: path.read_text() for path in sorted((self.shop / "migrations").glob(RENAMING))}
+        for path in texts:
+            path.unlink()
+        return texts
+
+    def await_contract(self) -> None:
+        """The contract runs when no instance is left that needs the old shape."""
+        assert self.load is not None
+        began = time.monotonic()
+        failed = self.load.latest["failed"]
+        while True:
+            found = self.homeport("migrate", "status", "--app", "shop", "--env", "production")
+            self.migrations = [
+                Migration(
+                    version=m["version"],
+                    description=m["description"],
+                    release=m["release"],
+                    contract=m["contract"],
+                    state=m["state"],
+                )
+                for m in found["statuses"]
+            ]
+            self.contract_seconds = round(time.monotonic() - began, 2)
+            done = all(m.state == "applied" for m in self.migrations)
+            if done or self.contract_seconds > CONTRACT_TIMEOUT:
+                break
+            time.sleep(0.25)
+        last = self.migrations[-1]
+        self.say(f"# {last.description}: {last.state} {self.contract_seconds:.1f} s after the push, when nobody "
+                 "needed the old column any more")  # fmt: skip
+        self.say(f"  load: {self.load.latest['failed'] - failed} failed meanwhile\n")
 
     def account(self, figures: dict[str, Any]) -> dict[str, Any]:
         """All that was seen. The one release on trial that was to fail answers 500; nothing else may."""
@@ -258,12 +316,15 @@ class Demo:
             "releases": figures["releases"],
             "deploys": [asdict(d) for d in self.deploys],
             "pushes": [asdict(p) for p in self.pushes],
+            "migrations": [asdict(m) for m in self.migrations],
+            "contract_seconds": self.contract_seconds,
         }
         result["ok"] = (
             not result["failed_otherwise"]
             and not orders["lost"]
             and not orders["doubled"]
             and all(d.expected for d in (*self.deploys, *self.pushes))
+            and all(m.state == "applied" for m in self.migrations)
         )
         return result
 
@@ -286,6 +347,10 @@ class Demo:
         for p in self.pushes:
             stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in p.stages.items())
             self.say(f"push: {p.what}: {p.state} after {p.seconds:.1f} s, {p.serving} serves ({stages})")
+        self.say()
+        for release in dict.fromkeys(m.release for m in self.migrations):
+            names = [m.description for m in self.migrations if m.release == release]
+            self.say(f"migrations of {release}: {', '.join(names)}")
         self.say()
         own, sent = result["failed_by_bad_canary"], result["requests_sent"]
         self.say(f"requests sent   {sent}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import canary
 import cron
+import database
 import edge
 import modes
 import pipeline
@@ -24,6 +25,7 @@ BENCHES = {
     "cron": lambda options, say: cron.figures(options.jobs, options.cron_seconds, options.kills),
     "pipeline": lambda options, say: pipeline.run(options.rounds, say),
     "canary": lambda options, say: canary.run(say=say),
+    "database": lambda options, say: database.run(say=say),
 }
 
 

@@ -7,22 +7,33 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
-import chaos
+from chaos import Chaos, all_problems
+
+
+@pytest.fixture(scope="module")
+def chaos():
+    """One Homeport: that nothing is left over of all that was killed is looked at once, by the last test."""
+    made = Chaos(11)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.mark.parametrize("action", ["deploy", "configure", "rollback", "scale"])
-def test_the_control_plane_killed_at_each_step(action):
+def test_the_control_plane_killed_at_each_step(chaos, action):
     plan = [(action, "serve", steps) for steps in range(9 if action in ("deploy", "configure") else 7)]
-    assert chaos.run(0, 11, print, plan)["problems"] == []
+    assert all_problems(chaos.play(plan, print)) == []
 
 
 @pytest.mark.parametrize("action", ["canary", "bad canary"])
-def test_the_control_plane_killed_at_each_step_of_a_canary(action):
+def test_the_control_plane_killed_at_each_step_of_a_canary(chaos, action):
     plan = [(action, "serve", steps) for steps in range(1, 13, 2)]
-    assert chaos.run(0, 13, print, plan)["problems"] == []
+    assert all_problems(chaos.play(plan, print)) == []
 
 
-def test_every_part_killed_once():
+def test_every_part_killed_once(chaos):
     plan = [
         ("broken", "serve", 4),
         ("deploy", "haproxy", 3),
@@ -30,4 +41,8 @@ def test_every_part_killed_once():
         ("restart", "logd", 2),
         ("deploy", "supervisord", 4),
     ]
-    assert chaos.run(0, 12, print, plan)["problems"] == []
+    assert all_problems(chaos.play(plan, print)) == []
+
+
+def test_nothing_is_left_over(chaos):
+    assert chaos.finish() == []

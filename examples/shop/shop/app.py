@@ -5,11 +5,11 @@ import hmac
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs
 
 from shop import release
-from shop.orders import Orders, data_directory
+from shop.orders import Conflict, Order, Orders, Unavailable, for_web
 from shop.page import PRODUCTS, render
 
 Scope = dict[str, Any]
@@ -21,6 +21,7 @@ TICK = 0.2
 LONGEST = 130.0
 """Seconds that ``/slow`` takes at most."""
 LARGEST_ORDER = 1_000_000
+LONGEST_TEXT = 200
 CONNECTIONS = 10
 """To where the products are kept."""
 
@@ -45,6 +46,7 @@ class Shop:
             ("GET", "/version"): self._show_version,
             ("GET", "/products"): self._list_products,
             ("POST", "/orders"): self._order,
+            ("GET", "/orders"): self._show_order,
             ("GET", "/orders/count"): self._count,
             ("GET", "/orders/ids"): self._ids,
             ("GET", "/slow"): self._slow,
@@ -54,17 +56,32 @@ class Shop:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         if scope["type"] == "websocket":
             await self._echo(scope, receive, send)
             return
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         handler = self._routes.get((method, scope["path"]))
         if handler is not None:
-            await handler(scope, receive, send)
+            try:
+                await handler(scope, receive, send)
+            except Unavailable:
+                await self._reply(send, b'{"error":"orders cannot be taken just now"}', status=503)
         elif any(path == scope["path"] for _, path in self._routes):
             await self._reply(send, b'{"error":"method not allowed"}', status=405)
         else:
             await self._reply(send, b'{"error":"not found"}', status=404)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan: from before the first request to after the last."""
+        await receive()
+        await self._orders.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._orders.close()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self, send: Send, status: int, kind: str, length: int | None) -> None:
         headers = [(b"content-type", kind.encode()), (b"x-release", self._release)]
@@ -97,7 +114,9 @@ class Shop:
     async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:
         if release.BROKEN:
             raise RuntimeError("cannot load the price list: column 'currency' does not exist")
-        await self._reply(send, b'{"status":"ok"}')
+        trouble = self._orders.trouble()
+        status = {"status": "ok"} if not trouble else {"status": "degraded", "orders": trouble}
+        await self._reply(send, json.dumps(status).encode(), status=200 if self._orders.ready() else 503)
 
     async def _show_version(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._reply(send, self._version)
@@ -121,23 +140,36 @@ class Shop:
             order = json.loads(body)
         except ValueError:
             order = None
-        if not isinstance(order, dict) or not isinstance(order.get("id"), str) or not order["id"]:
+        if not isinstance(order, dict) or not _is_short_text(key := order.get("id")):
             await self._reply(send, b'{"error":"an order is a JSON object with an id"}', status=422)
             return
-        items = order.get("items")
+        items, customer = order.get("items"), order.get("customer")
         count = len(items) if isinstance(items, list) else 0
-        self._orders.add({"id": order["id"], "items": count})
-        receipt = {"id": order["id"], "items": count, "currency": self._currency}
+        try:
+            await self._orders.add(Order(key, count, customer if _is_short_text(customer) else None))
+        except Conflict:
+            await self._reply(send, b'{"error":"there is another order with this id"}', status=409)
+            return
+        receipt = {"id": key, "items": count, "currency": self._currency}
         if self._key:
-            receipt["signature"] = hmac.new(self._key, order["id"].encode(), "sha256").hexdigest()
+            receipt["signature"] = hmac.new(self._key, key.encode(), "sha256").hexdigest()
         await self._reply(send, json.dumps(receipt).encode(), status=201)
 
+    async def _show_order(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """``?id=KEY``."""
+        key = parse_qs(scope["query_string"].decode("latin-1")).get("id", [""])[0]
+        found = await self._orders.get(key)
+        if found is None:
+            await self._reply(send, b'{"error":"there is no such order"}', status=404)
+            return
+        await self._reply(send, json.dumps({"id": found.key, "items": found.items}).encode())
+
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ids = self._orders.ids()
-        await self._reply(send, json.dumps({"orders": len(ids), "distinct": len(set(ids))}).encode())
+        keys = await self._orders.keys()
+        await self._reply(send, json.dumps({"orders": len(keys), "distinct": len(set(keys))}).encode())
 
     async def _ids(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._reply(send, json.dumps(self._orders.ids()).encode())
+        await self._reply(send, json.dumps(await self._orders.keys()).encode())
 
     async def _slow(self, scope: Scope, receive: Receive, send: Send) -> None:
         """``?seconds=3`` waits, then answers; ``&stream=1`` sends a line each tenth of a second meanwhile."""
@@ -185,6 +217,19 @@ class Disconnected(Exception):
     """The client went away in the middle of its request."""
 
 
+def _is_short_text(value: object) -> TypeGuard[str]:
+    """What a column of text with an index takes."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and "\0" not in value and _is_utf8(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
@@ -207,4 +252,4 @@ async def _lines(seconds: float) -> AsyncIterator[bytes]:
 
 
 def create() -> Shop:
-    return Shop(Orders(data_directory()))
+    return Shop(for_web())

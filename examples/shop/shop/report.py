@@ -2,24 +2,20 @@
 
 import json
 import os
+from dataclasses import asdict
 
-from shop.orders import Orders, data_directory
+from shop.orders import data_directory, for_packing
 
 
 def main() -> None:
-    directory = data_directory()
-    orders = Orders(directory)
-    found = orders.all()
+    orders = for_packing()
+    found = orders.report()
     orders.close()
-    mark = directory / "packed.json"
-    report = {
-        "orders": len(found),
-        "items": sum(int(str(o.get("items", 0))) for o in found),
-        "packed": json.loads(mark.read_text())["orders"] if mark.exists() else 0,
-        "release": os.environ.get("HOMEPORT_RELEASE", ""),
-    }
+    report = asdict(found) | {"release": os.environ.get("HOMEPORT_RELEASE", "")}
+    directory = data_directory()
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "report.json").write_text(json.dumps(report) + "\n")
-    print(f"{report['orders']} orders, {report['items']} items, {report['packed']} packed")
+    print(f"{found.orders} orders, {found.items} items, {found.packed} packed")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
         shop,
         host="127.0.0.1",
         port=int(os.environ.get("PORT", "8000")),
-        lifespan="off",
+        lifespan="on",
         access_log=False,
         # Longer than the edge keeps an idle connection, so that it is the edge that closes.
         timeout_keep_alive=75,

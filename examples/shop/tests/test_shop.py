@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from shop.app import CONNECTIONS, Shop
-from shop.orders import Orders
+from shop.files import FileOrders, FilePacking
 from shop.page import LOOKS, PRODUCTS, render
-from shop.worker import pack
 
 
 class ShopTest(unittest.TestCase):
@@ -18,9 +17,9 @@ class ShopTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
-        self.orders = Orders(self.directory)
-        self.addCleanup(self.orders.close)
-        self.shop = Shop(self.orders)
+        orders = FileOrders(self.directory)
+        self.addCleanup(lambda: asyncio.run(orders.close()))
+        self.shop = Shop(orders)
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         sent: list[dict[str, Any]] = []
@@ -47,7 +46,8 @@ class ShopTest(unittest.TestCase):
 
     def test_an_order_is_taken_and_packed_once(self) -> None:
         self.assertEqual(self.ask("POST", "/orders", b'{"id":"a","items":["tea"]}')[0], 201)
-        self.assertEqual([pack(self.orders, self.directory) for _ in range(2)], [1, 0])
+        packing = FilePacking(self.directory)
+        self.assertEqual([packing.pack(), packing.pack()], [1, 0])
 
     def test_what_is_no_order_is_refused(self) -> None:
         self.assertEqual(self.ask("POST", "/orders", b"{}")[0], 422)

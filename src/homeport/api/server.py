@@ -11,8 +11,10 @@ from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from homeport.api import (
+    databases,
     dora,
     environments,
+    migrations,
     pipelines,
     previews,
     problems,
@@ -64,7 +66,9 @@ def make(s: Services) -> FastAPI:
         previews.router(s),
         dora.router(s),
         pipelines.router(s),
+        migrations.router(s),
         sources.router(s),
+        databases.router(s),
         _streaming(s),
     ):
         app.include_router(router, prefix="/v1")

@@ -12,6 +12,7 @@ from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status, trials
 from homeport.rollout.data import contracts
 from homeport.rollout.data.migrations import Migrations
+from homeport.rollout.data.rounds import DatabaseServices
 from homeport.rollout.model import Change, ChangeKind, Environment, Release, ReleaseState
 from homeport.rollout.oneoff import OneOffs
 from homeport.rollout.parts import Parts
@@ -52,6 +53,7 @@ class Services:
     removal: Removal
     sources: Sources
     migrations: Migrations
+    databases: DatabaseServices
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]

@@ -57,6 +57,10 @@ class Session:
             self._client = Client(self.data_dir)
         return self._client
 
+    def patient(self, timeout: float) -> Client:
+        """A client for a call that may take ``timeout`` seconds to answer."""
+        return Client(self.data_dir, timeout=timeout)
+
     def acts_as(self, actor: str) -> None:
         """Ask in another's name from here on: that of an SSH key, not of the user who runs git for it."""
         self._client = Client(self.data_dir, actor=actor)

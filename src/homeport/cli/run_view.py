@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from homeport.cli import progress, screen
+from homeport.cli import migrate_view, progress, screen
 from homeport.kernel.units import format_duration
 
 MARKS = {
@@ -65,6 +65,9 @@ class RunPrinter:
                 click.echo(f"    waits: {screen.printable(told['why'])}")
             case "stage.finished":
                 self._stage(told)
+            case "run.tries_migrations":
+                names = ", ".join(told["databases"])
+                click.echo(f"  trying the migrations of {names} on a copy of its schema")
             case "gate.decided":
                 word = "approved" if told["approved"] else "rejected"
                 click.echo(f"  {word} by {told['person']}: {screen.printable(told['reason'])}")
@@ -134,6 +137,9 @@ def tell_what(what: dict[str, Any]) -> None:
     for index, c in enumerate(what.get("config", [])):
         values = f"{c['before'] or ''} → {c['after'] or ''}" if c["change"] == "changed" else c["change"]
         click.echo(f"    {'config:' if not index else '':<13} {c['name']} {screen.printable(values)}")
+    for report in what.get("migrations", []):
+        click.echo("    migrations:")
+        migrate_view.tell_trial(report, " " * 6)
     if what.get("spec"):
         changed = [line for line in what["spec"] if line[:1] in "+-"]
         for index, line in enumerate(changed[:20]):

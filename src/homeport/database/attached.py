@@ -1,5 +1,7 @@
 """Databases that somebody else runs: whether one can be used, and exactly why not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -78,6 +80,14 @@ def check(url: Secret) -> Attached:
     Raises ``database.bad_url``, ``.unreachable``, ``.wrong_password``, ``.no_database``, ``.tls_refused``,
     ``.refused``, ``.too_old``, ``.read_only`` or ``.no_rights``.
     """
+    with connect(url) as connection:
+        return _look(connection, parameters(url))
+
+
+@contextmanager
+def connect(url: Secret) -> "Iterator[psycopg.Connection[tuple[Any, ...]]]":
+    """A connection, each statement a transaction of its own. Raises as :func:`check` for what the server says to
+    that, and to what is done within."""
     found = parameters(url)
     settings = {"connect_timeout": TIMEOUT, "application_name": "homeport", **found}
     try:
@@ -88,7 +98,7 @@ def check(url: Secret) -> Attached:
         raise UNREACHABLE.error(f"cannot reach {where(found)}: no such host") from None
     try:
         with connection:
-            return _look(connection, found)
+            yield connection
     except psycopg.Error as e:
         raise _refusal(e, found) from None
 

@@ -57,7 +57,7 @@ def _quoted(text: str) -> str:
 
 
 def postgresql_conf(layout: Layout, cluster: Cluster, sizes: Sizes) -> str:
-    """Our own settings; what a person sets with ALTER SYSTEM stands above them.
+    """Our own settings; what a person sets with ALTER SYSTEM stands above them, and so does what backups need.
 
     Archiving is on and does nothing, so that backups begin with a reload: with an empty archive_command
     the server would keep every segment until the disk is full.
@@ -102,7 +102,8 @@ def postgresql_conf(layout: Layout, cluster: Cluster, sizes: Sizes) -> str:
         "datestyle": "iso, mdy",
         "default_text_search_config": "pg_catalog.english",
     }
-    return HEAD + "".join(f"{key} = {_quoted(value)}\n" for key, value in settings.items())
+    lines = "".join(f"{key} = {_quoted(value)}\n" for key, value in settings.items())
+    return f"{HEAD}{lines}include_if_exists {_quoted(str(layout.backup_conf))}\n"
 
 
 def hba() -> str:

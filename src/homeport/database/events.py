@@ -48,6 +48,38 @@ class DatabaseDropped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRestarted(Event):
+    """``held``: the databases whose clients waited meanwhile."""
+
+    kind: ClassVar[str] = "database.restarted"
+    cluster: str
+    held: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellOpened(Event):
+    """A person was given a login to a database; ``read_only``: one that may only look."""
+
+    kind: ClassVar[str] = "database.shell"
+    name: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpkeepEnded(Event):
+    kind: ClassVar[str] = "database.upkeep"
+    name: str
+    upkeep: str
+    state: str
+    """"done", "timed out", "failed" or "refused"."""
+    statement: str
+    seconds: float
+    reason: str
+    """Why it did not end well; "" where it did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsHeld(Event):
     """``held``: from now on clients wait; not held: they go on."""
 

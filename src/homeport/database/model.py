@@ -47,6 +47,11 @@ class Layout:
         return self.directory / "postgresql.conf"
 
     @property
+    def backup_conf(self) -> Path:
+        """Read after ``conf``, where it is there: how the cluster is archived."""
+        return self.directory / "backup.conf"
+
+    @property
     def hba(self) -> Path:
         return self.directory / "pg_hba.conf"
 
@@ -110,6 +115,8 @@ class Provisioned:
     extensions: tuple[str, ...]
     created_at: datetime
     rotated_at: datetime | None = None
+    hurried: bool = False
+    """While a rotation is under way: nobody waits for those that could go back to the login before."""
 
     @property
     def owner(self) -> str:
@@ -125,6 +132,11 @@ class Provisioned:
     def migrator(self) -> str:
         """Logs in for migrations and acts as the owner."""
         return f"{self.database}_migrate"
+
+    @property
+    def reader(self) -> str:
+        """Logs in to look: a person's, who may read and nothing else. Made when it is first asked for."""
+        return f"{self.database}_read"
 
     def login_role(self, login: str) -> str:
         return f"{self.database}_{login}"

@@ -1,4 +1,4 @@
-"""The login for migrations: it has a password only while somebody migrates."""
+"""The logins for migrations and for people: they have a password only while somebody uses it."""
 
 import threading
 from collections.abc import Iterator
@@ -38,30 +38,32 @@ class Owners:
         self._uses: dict[tuple[str, str], _Use] = {}
 
     @contextmanager
-    def url(self, row: Provisioned, cluster: Cluster) -> Iterator[Secret]:
-        key = (cluster.name, row.database)
+    def url(self, row: Provisioned, cluster: Cluster, role: str = "") -> Iterator[Secret]:
+        """``role``: another one of the database's; the login for migrations by default."""
+        role = role or row.migrator
+        key = (cluster.name, role)
         with self._lock:
             use = self._uses.get(key) or _Use(roles.new_password())
             until = text_time(self._clock.now() + VALID)
             with self._clusters.superuser(cluster) as admin:
-                roles.set_password(admin, row.migrator, use.password, until=until)
+                roles.set_password(admin, role, use.password, until=until)
             self._uses[key] = use
             use.users += 1
         try:
-            yield Secret(urls.url(row.migrator, use.password, cluster.port, row.database))
+            yield Secret(urls.url(role, use.password, cluster.port, row.database))
         finally:
             with self._lock:
                 use.users -= 1
                 if not use.users:
                     del self._uses[key]
-                    self._take_away(row, cluster)
+                    self._take_away(role, cluster)
 
-    def _take_away(self, row: Provisioned, cluster: Cluster) -> None:
+    def _take_away(self, role: str, cluster: Cluster) -> None:
         """Where the server is gone, the password ends by itself."""
         with suppress(psycopg.Error):
             try:
                 with self._clusters.superuser(cluster) as admin:
-                    roles.forget_password(admin, row.migrator)
+                    roles.forget_password(admin, role)
             except HomeportError as e:
                 if e.code != NOT_ANSWERING.code:
                     raise

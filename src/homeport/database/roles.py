@@ -23,7 +23,7 @@ def new_password() -> str:
 
 
 def roles_of(row: Provisioned) -> list[str]:
-    return [row.owner, row.role, row.login_role("a"), row.login_role("b"), row.migrator]
+    return [row.owner, row.role, row.login_role("a"), row.login_role("b"), row.migrator, row.reader]
 
 
 def look(connection: Connection, row: Provisioned, password: str) -> Seen:
@@ -94,6 +94,38 @@ def give_rights(connection: Connection, row: Provisioned) -> None:
     with connection.transaction():
         for statement in statements:
             connection.execute(sql.SQL(statement).format(**identifiers))
+
+
+def make_reader(connection: Connection, row: Provisioned) -> None:
+    """The role that may read every table that is there now, and nothing else. ``connection`` is the superuser's, in
+    the database itself.
+
+    Not by way of ``pg_read_all_data``, which reads passwords of other apps' roles in a cluster that they share.
+    """
+    names = {"reader": sql.Identifier(row.reader), "database": sql.Identifier(row.database)}
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (row.reader,)).fetchone() is None:
+        connection.execute(sql.SQL("CREATE ROLE {reader} NOLOGIN CONNECTION LIMIT 3").format(**names))
+    connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {database} TO {reader}").format(**names))
+    connection.execute(
+        sql.SQL("ALTER ROLE {reader} IN DATABASE {database} SET default_transaction_read_only = on").format(
+            **names
+        )
+    )
+    schemas = connection.execute(
+        "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s)",
+        (SCHEMA,),
+    ).fetchall()
+    for (schema,) in schemas:
+        for what in (
+            "USAGE ON SCHEMA",
+            "SELECT ON ALL TABLES IN SCHEMA",
+            "SELECT ON ALL SEQUENCES IN SCHEMA",
+        ):
+            connection.execute(
+                sql.SQL("GRANT {what} {schema} TO {reader}").format(
+                    what=sql.SQL(what), schema=sql.Identifier(schema), reader=names["reader"]
+                )
+            )
 
 
 def make_extensions(connection: Connection, row: Provisioned) -> None:

@@ -8,23 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from homeport.database import attached, plan, restore_points, roles, urls
+from homeport.database import attached, plan, restore_points, roles, shares, urls
 from homeport.database.commands import Pool
 from homeport.database.connect import Connection
-from homeport.database.errors import CANNOT_MOVE, DROPPING, NO_POOLER, NOT_CONFIRMED, TOO_MANY, UNKNOWN
+from homeport.database.errors import CANNOT_MOVE, DROPPING, NO_POOLER, NOT_CONFIRMED, UNKNOWN
 from homeport.database.events import (
     ClientsHeld,
     CredentialsRetired,
     CredentialsRotated,
     DatabaseDropped,
     DatabaseMade,
+    ServerRestarted,
 )
-from homeport.database.model import SUPERUSER, Cluster, Provisioned, Ready, RestorePoint
+from homeport.database.model import Cluster, Provisioned, Ready, RestorePoint
 from homeport.database.owners import Owners
 from homeport.database.pool import Pooler
 from homeport.database.port import Secrets, Services
 from homeport.database.provision import ACTOR, Clusters
-from homeport.database.sizing import TooManyAsked, Wanted, share_out
+from homeport.database.sizing import Wanted
 from homeport.database.state import (
     DatabaseState,
     add_database,
@@ -125,7 +126,8 @@ class Databases:
             else plan.database_name(app, environment, name, {d.database for d in others})
         )
         # Refused before it is recorded: what cannot be given must not stand in the way of the others.
-        self._share(cluster, (*map(_wanted, others), Wanted(database, replicas, wanted.connections)))
+        asked = (*map(shares.wanted, others), Wanted(database, replicas, wanted.connections))
+        shares.shares(cluster, asked, self.clusters.sizes().for_apps)
         with self._store.transaction(ACTOR) as tx:
             if row is None:
                 add_database(tx, app, environment, name, cluster=cluster, database=database, **values)
@@ -177,16 +179,8 @@ class Databases:
 
     def _sizes(self, cluster: Cluster) -> dict[str, int]:
         """Connections of each database of a cluster. Raises ``database.too_many_connections``."""
-        return self._share(cluster.name, [_wanted(d) for d in self.state.databases(cluster=cluster.name)])
-
-    def _share(self, cluster: str, wanted: Sequence[Wanted]) -> dict[str, int]:
-        try:
-            return share_out(wanted, self.clusters.sizes().for_apps)
-        except TooManyAsked as e:
-            raise TOO_MANY.error(
-                f"cannot give {e.asked} connections in cluster {cluster}: its server has {e.there} for apps",
-                hint="lower connections, or give a database a cluster of its own: dedicated = true",
-            ) from None
+        asked = [shares.wanted(d) for d in self.state.databases(cluster=cluster.name)]
+        return shares.shares(cluster.name, asked, self.clusters.sizes().for_apps)
 
     def _pool(self, cluster: Cluster, admin: Connection) -> None:
         """The pooler serves the databases of a cluster that are ready."""
@@ -251,8 +245,17 @@ class Databases:
         """How the superuser reaches a database: by the unix socket, without a password."""
         row = self.get(app, environment, name)
         cluster = self.cluster_of(row)
-        sockets = self.clusters.layout(cluster.name).sockets
-        return f"host='{sockets}' port={cluster.port} user={SUPERUSER} dbname='{row.database}'"
+        return urls.admin(self.clusters.layout(cluster.name), cluster, row.database)
+
+    @contextmanager
+    def reader_url(self, app: str, environment: str, name: str) -> Iterator[Secret]:
+        """As :meth:`owner_url`, of a login that may read every table and nothing else."""
+        row = self.get(app, environment, name)
+        cluster = self.cluster_of(row)
+        with self.clusters.superuser(cluster, row.database) as inside:
+            roles.make_reader(inside, row)
+        with self._owners.url(row, cluster, row.reader) as url:
+            yield url
 
     @contextmanager
     def connect_as_owner(self, app: str, environment: str, name: str) -> Iterator[Connection]:
@@ -286,10 +289,7 @@ class Databases:
                     )
                     tx.append(
                         CredentialsRotated(
-                            app=app,
-                            environment=environment,
-                            name=row.name,
-                            role=row.login_role(login),
+                            app=app, environment=environment, name=row.name, role=row.login_role(login)
                         )
                     )
                 row = self.get(app, environment, database.name)
@@ -308,7 +308,7 @@ class Databases:
                 roles.lock(admin, role)
                 self._pool(cluster, admin)
             with self._store.transaction(actor) as tx:
-                set_database(tx, row, previous=None)
+                set_database(tx, row, previous=None, hurried=False)
                 tx.append(CredentialsRetired(app=app, environment=environment, name=name, role=role))
             return True
 
@@ -338,14 +338,15 @@ class Databases:
         with self._store.transaction(actor) as tx:
             tx.append(ClientsHeld(app=app, environment=environment, name=name, held=timeout is not None))
 
-    def restart(self, cluster: Cluster, *, timeout: float = PAUSE_TIMEOUT) -> None:
-        """Restart a server while the pooler holds its clients. Raises ``database.busy``: then it runs on."""
+    def restart(
+        self, cluster: Cluster, *, timeout: float = PAUSE_TIMEOUT, actor: str = ACTOR
+    ) -> tuple[Provisioned, ...]:
+        """Restart a server while the pooler holds its clients; returns the databases that have none and were cut
+        off. Raises ``database.busy``: then it runs on."""
         pooler = self.pooler(cluster)
-        held = [
-            row.database
-            for row in self.state.databases(cluster=cluster.name)
-            if row.state == "ready" and row.pool != "none"
-        ]
+        rows = self.state.databases(cluster=cluster.name)
+        held = [d.database for d in rows if d.state == "ready" and d.pool != "none"]
+        began = self._clock.monotonic()
         with self._lock:
             before = pooler.paused()
             try:
@@ -356,6 +357,10 @@ class Databases:
                 for database in held:
                     if database not in before:
                         pooler.resume(database)
+        with self._store.transaction(actor) as tx:
+            seconds = round(self._clock.monotonic() - began, 3)
+            tx.append(ServerRestarted(cluster=cluster.name, held=held, seconds=seconds))
+        return tuple(d for d in rows if d.database not in held)
 
     # Dropping
 
@@ -395,7 +400,3 @@ class Databases:
                         database=row.database,
                     )
                 )
-
-
-def _wanted(row: Provisioned) -> Wanted:
-    return Wanted(row.database, row.replicas, row.connections)

@@ -33,6 +33,7 @@ def _database(row: Any) -> Provisioned:
         extensions=tuple(row.extensions),
         created_at=parse_time(row.created_at),
         rotated_at=parse_time(row.rotated_at) if row.rotated_at else None,
+        hurried=row.hurried,
     )
 
 

@@ -2,6 +2,8 @@
 
 from urllib.parse import quote, unquote, urlsplit
 
+from homeport.database.model import SUPERUSER, Cluster, Layout
+
 
 def url(user: str, password: str, port: int, database: str) -> str:
     return f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{port}/{quote(database, safe='')}"
@@ -14,3 +16,13 @@ def user_and_password(text: str | None) -> tuple[str, str]:
         return unquote(parts.username or ""), unquote(parts.password or "")
     except ValueError:
         return "", ""
+
+
+def admin(layout: Layout, cluster: Cluster, database: str = "postgres") -> str:
+    """How the superuser reaches a server: by the unix socket, without a password."""
+    return f"host='{layout.sockets}' port={cluster.port} user={SUPERUSER} dbname='{database}'"
+
+
+def console(layout: Layout, cluster: Cluster, user: str) -> str:
+    """How its administrator reaches the pooler."""
+    return f"host='{layout.sockets}' port={cluster.pooler_port} user='{user}' dbname=pgbouncer"

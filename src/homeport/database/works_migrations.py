@@ -2,11 +2,12 @@
 
 A request names the database: ``engine``; ``url``, or ``storage`` and ``path`` of SQLite; ``options`` as
 :class:`~homeport.database.migrations.model.Options` has them. And the migrations: ``directory``, or ``files`` as
-[name, text].
+[name, content in base64].
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from homeport.database.migrations.plan import Observed, pending, problems, statu
 from homeport.database.migrations.port import Migrator
 from homeport.database.migrations.rules import refusal
 from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
 
 if TYPE_CHECKING:
     from homeport.database.migrations.session import Target
@@ -37,13 +39,10 @@ Request = Mapping[str, Any]
 def look(request: Request, say: Say, clock: Clock) -> Any:
     """How each migration stands: ``statuses``, and ``problems`` that stop a run."""
     files = read_files(request)
-    observed = _migrator(request, clock).look(files)
+    observed = migrator_of(request, clock).look(files)
     return {
         "statuses": [status_json(s) for s in statuses(observed)],
-        "problems": [
-            {"code": e.code, "sentence": e.sentence, "hint": e.hint, "details": list(e.details)}
-            for e in problems(observed, Goal(subset=Subset.ALL))
-        ],
+        "problems": [told_error(e) for e in problems(observed, Goal(subset=Subset.ALL))],
     }
 
 
@@ -54,7 +53,7 @@ def migrate(request: Request, say: Say, clock: Clock) -> Any:
     who could be blocked. ``point``: a restore point (``url``, ``name``) to be made before the first step.
     """
     files = read_files(request)
-    migrator = _migrator(request, clock, lambda: make_point(request, say))
+    migrator = migrator_of(request, clock, lambda: make_point(request, say))
     goal = goal_of(request["goal"])
     observed = migrator.look(files)
     fresh = bool(request.get("first")) and not any(r.is_applied for r in observed.rows)
@@ -62,7 +61,7 @@ def migrate(request: Request, say: Say, clock: Clock) -> Any:
         goal = Goal(to=goal.to)
     elif goal.direction is Direction.UP and request["engine"] == "postgresql":
         refuse_unsafe(observed, goal)
-    done = migrator.run(files, goal, note=_noted(say))
+    done = migrator.run(files, goal, note=noted(say))
     after = migrator.look(files)
     names = {m.version: m.filename for m in files} | {r.version: r.filename for r in observed.rows}
     return {
@@ -74,13 +73,13 @@ def migrate(request: Request, say: Say, clock: Clock) -> Any:
 def undo(request: Request, say: Say, clock: Clock) -> Any:
     """Take back what the change ``change`` applied, the last first; see :func:`applied_by`."""
     files = read_files(request)
-    migrator = _migrator(request, clock)
+    migrator = migrator_of(request, clock)
     mark = applied_by("", request["change"])
     rows = [r for r in migrator.look(files).rows if r.is_applied and r.by.endswith(mark)]
     if not rows:
         return {"done": []}
     goal = Goal(Direction.DOWN, versions=tuple(r.version for r in rows))
-    done = migrator.run(files, goal, note=_noted(say))
+    done = migrator.run(files, goal, note=noted(say))
     names = {r.version: r.filename for r in rows}
     return {
         "done": [asdict(d) | {"direction": d.direction.value, "filename": names[d.version]} for d in done]
@@ -102,10 +101,14 @@ def tool(request: Request, say: Say, clock: Clock) -> Any:
         clock=clock,
         timeout=request["timeout"],
         on_output=lambda chunk: say("output", {"text": chunk.decode("utf-8", "replace")}),
-        note=_noted(say),
+        note=noted(say),
         user=request.get("user"),
     )
     return {"seconds": ran.seconds, "attempts": ran.attempts}
+
+
+def told_error(e: HomeportError) -> dict[str, Any]:
+    return {"code": e.code, "sentence": e.sentence, "hint": e.hint, "details": list(e.details)}
 
 
 def applied_by(actor: str, change: str) -> str:
@@ -149,7 +152,7 @@ def read_files(request: Request) -> tuple[Migration, ...]:
             from homeport.database.sqlite.files import parse_all
         else:
             from homeport.database.migrations.files import parse_all
-        return parse_all([(name, text.encode()) for name, text in request["files"]])
+        return parse_all([(name, base64.b64decode(content)) for name, content in request["files"]])
     if is_sqlite:
         from homeport.database.sqlite.directory import read
     else:
@@ -178,7 +181,7 @@ def target_of(request: Request) -> Target:
     return Target(request["url"])
 
 
-def _migrator(request: Request, clock: Clock, before_first: Callable[[], None] = lambda: None) -> Migrator:
+def migrator_of(request: Request, clock: Clock, before_first: Callable[[], None] = lambda: None) -> Migrator:
     options = Options(**request["options"])
     if request["engine"] == "sqlite":
         from homeport.database.sqlite.file import SqliteFile
@@ -190,7 +193,7 @@ def _migrator(request: Request, clock: Clock, before_first: Callable[[], None] =
     return PostgresMigrator(target_of(request), options, clock, before_first=before_first)
 
 
-def _noted(say: Say) -> Callable[[Progress], None]:
+def noted(say: Say) -> Callable[[Progress], None]:
     return lambda p: say(
         "progress", {"kind": p.kind, "version": p.version, "text": p.text, "seconds": p.seconds}
     )

@@ -17,8 +17,10 @@ from sqlalchemy import (
 from homeport.journal.metadata import metadata as metadata
 from homeport.journal.schema_databases import clusters as clusters
 from homeport.journal.schema_databases import contracts as contracts
+from homeport.journal.schema_databases import database_sizes as database_sizes
 from homeport.journal.schema_databases import databases as databases
 from homeport.journal.schema_databases import restore_points as restore_points
+from homeport.journal.schema_databases import upkeep as upkeep
 
 events = Table(
     "events",

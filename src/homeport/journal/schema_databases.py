@@ -1,6 +1,6 @@
 """The tables of ``state.db`` that tell of databases; no password is in them."""
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, String, Table, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Index, Integer, String, Table, UniqueConstraint, text
 
 from homeport.journal.metadata import metadata
 
@@ -44,6 +44,8 @@ databases = Table(
     Column("extensions", JSON, nullable=False),
     Column("created_at", String, nullable=False),
     Column("rotated_at", String),
+    # While a rotation is under way: instances that could go back to the former login are not kept for it.
+    Column("hurried", Boolean, nullable=False, server_default=text("0")),
     UniqueConstraint("cluster", "database"),
 )
 
@@ -75,4 +77,34 @@ contracts = Table(
     # "waiting", "done", "failed".
     Column("state", String, nullable=False),
     Column("at", String, nullable=False),
+)
+
+# Statements that keep a database well by the clock: the last run of each.
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    # The database's name in homeport.toml.
+    Column("name", String, primary_key=True),
+    Column("upkeep", String, primary_key=True),
+    # Every time up to this one has had its run.
+    Column("planned_to", String, nullable=False),
+    Column("started_at", String),
+    # Null while it runs.
+    Column("finished_at", String),
+    # As homeport.database.upkeep.model.Outcome has it.
+    Column("outcome", JSON),
+)
+
+# How large a database was, once a day.
+database_sizes = Table(
+    "database_sizes",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("at", String, primary_key=True),
+    # As homeport.database.insight.growth.Sizes has it.
+    Column("sizes", JSON, nullable=False),
 )

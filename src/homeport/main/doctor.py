@@ -9,6 +9,8 @@ from homeport.api.services import Finding
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.units import format_size
 from homeport.rollout.build import RESERVE
+from homeport.rollout.data import health, known
+from homeport.rollout.data.rounds import DatabaseServices
 from homeport.rollout.parts import Parts
 from homeport.system import files, process
 
@@ -44,7 +46,7 @@ def local_findings(data_dir: Path) -> list[dict[str, Any]]:
     return findings
 
 
-def findings(parts: Parts) -> list[Finding]:
+def findings(parts: Parts, databases: DatabaseServices) -> list[Finding]:
     """From within the control plane."""
     return [
         _as_finding(_try("edge", lambda: _edge(parts))),
@@ -53,6 +55,7 @@ def findings(parts: Parts) -> list[Finding]:
         _secrets(parts),
         _disk(parts),
         _limits(),
+        *_databases(parts, databases),
     ]
 
 
@@ -98,6 +101,27 @@ def _disk(parts: Parts) -> Finding:
     detail = f"{format_size(free)} free for {parts.data_dir}"
     hint = f"deploys are refused below {format_size(RESERVE)} and what a release takes"
     return Finding("disk", free > LOW_DISK, detail, hint)
+
+
+def _databases(parts: Parts, databases: DatabaseServices) -> list[Finding]:
+    """Nothing where there are none: their state, then whether each answers."""
+    if not known.all_of(parts):
+        return []
+    found = [Finding(p.what, False, p.sentence, p.hint) for p in health.problems(parts, databases.rotations)]
+    try:
+        standing = databases.looks.all_of()
+    except HomeportError as e:
+        return [*found, Finding("databases", False, e.sentence, e.hint)]
+    told = {p.what for p in health.problems(parts, databases.rotations)}
+    for x in standing:
+        row = x.known.row
+        of_server = row is not None and {f"postgresql.{row.cluster}", f"pgbouncer.{row.cluster}"} & told
+        if x.problem and not of_server:
+            found.append(Finding(f"database {x.known.key}", False, x.problem, "homeport db list"))
+        if x.state == "held":
+            hint = f"homeport db resume --app {x.known.app} --env {x.known.environment}"
+            found.append(Finding(f"database {x.known.key}", False, "its clients are held", hint))
+    return found or [Finding("databases", True, f"{len(standing)} known, all answer")]
 
 
 def _limits() -> Finding:

@@ -30,6 +30,7 @@ from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
 from homeport.rollout.data.due import Contracts
 from homeport.rollout.data.migrations import Migrations
+from homeport.rollout.data.rounds import DatabaseServices
 from homeport.rollout.data.stores import Stores
 from homeport.rollout.jobs import job_targets
 from homeport.rollout.judge import Judge
@@ -125,13 +126,14 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_MaskingFormatter(handler.formatter, state.store.mask))
     judge = Judge(parts, Tail(edge.layout.access_log))
-    migrations = Migrations(parts, Worker(data_dir))
+    worker = Worker(data_dir)
+    migrations = Migrations(parts, worker)
     advance = Advance(parts, judge, migrations)
     changes = DurableChanges(
         database, lambda id: pipelines.advance(id) if id.startswith("p-") else advance(id)
     )
     rollouts = Rollouts(parts, changes.start)
-    pipelines = Pipelines(parts, rollouts, changes.start, LocalIdentities(), advance.closing)
+    pipelines = Pipelines(parts, rollouts, changes.start, LocalIdentities(), advance.closing, migrations)
     settings_ = Settings(parts)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
     oneoffs = OneOffs(parts)
@@ -140,6 +142,13 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     sleep = Sleep(parts, rollouts)
     receive = (sys.executable, "-P", "-m", "homeport.main.entry", "--data-dir", str(data_dir), "git-receive")
     sources = Sources(parts, pipelines, previews, hook=receive, edge_user=edge.layout.user)
+
+    databases = DatabaseServices.of(parts, rollouts, migrations, worker)
+    contracts = Contracts(parts, rollouts)
+
+    def look_after_databases() -> None:
+        contracts.tick()
+        databases.rounds.tick()
 
     def look_after_previews() -> None:
         previews.expire()
@@ -152,7 +161,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         lambda: jobs.releases_in_use() | oneoffs.releases_in_use(),
         oneoffs.sweep,
         look_after_previews,
-        Contracts(parts, rollouts).tick,
+        look_after_databases,
     )
     services = Services(
         parts=parts,
@@ -167,9 +176,10 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         removal=removal,
         sources=sources,
         migrations=migrations,
+        databases=databases,
         version=__version__,
         started_at=clock.now(),
-        doctor=lambda: doctor.findings(parts),
+        doctor=lambda: doctor.findings(parts, databases),
         pid=os.getpid(),
     )
     listener = _listen(data_dir / SOCKET)

@@ -113,6 +113,14 @@ def spawn_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, ou
     return child.pid
 
 
+def reap() -> None:
+    """Let go of what :func:`spawn_detached` started and has ended: it would stay a zombie as long as we run."""
+    for child in tuple(_detached):
+        if child.poll() is not None:
+            with contextlib.suppress(ValueError):
+                _detached.remove(child)
+
+
 _detached: list[subprocess.Popen[bytes]] = []
 """Kept for the life of this process: a child that is dropped while it runs would be warned about."""
 

@@ -8,26 +8,52 @@ import pytest
 import shop.app
 from shop import release
 from shop.app import Shop
+from shop.orders import Conflict, Order, Unavailable
 from shop.page import LOOKS, render
 
 
 class Memory:
-    """Stands in for the orders file."""
+    """Stands in for the orders' place."""
 
     def __init__(self) -> None:
-        self.stored: list[dict[str, object]] = []
+        self.stored: list[Order] = []
+        self.error: Exception | None = None
+        self.was_ready = True
+        self.why = ""
 
-    def add(self, order: dict[str, object]) -> None:
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def add(self, order: Order) -> None:
+        if self.error is not None:
+            raise self.error
         self.stored.append(order)
 
-    def ids(self) -> list[str]:
-        return [str(order["id"]) for order in self.stored]
+    async def get(self, key: str) -> Order | None:
+        return next((order for order in self.stored if order.key == key), None)
+
+    async def keys(self) -> list[str]:
+        return [order.key for order in self.stored]
+
+    def ready(self) -> bool:
+        return self.was_ready
+
+    def trouble(self) -> str:
+        return self.why
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Shop:
+def orders() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def made(orders: Memory, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setenv("HOMEPORT_RELEASE", "r7")
-    return Shop(Memory())  # type: ignore[arg-type]
+    return Shop(orders)
 
 
 def ask(
@@ -76,7 +102,7 @@ def test_an_order_sent_twice_is_stored_twice(made: Shop) -> None:
     assert json.loads(ask(made, "GET", "/orders/ids")[2]) == ["a-1", "a-1"]
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"{}", b'{"id":""}', b'{"id":7}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"{}", b'{"id":""}', b'{"id":7}', b"\xff", b'{"id":"a\\u0000"}', b'{"id":"\\ud800"}', b'{"id":"%b"}' % (b"x" * 201)])  # fmt: skip
 def test_an_order_without_an_id_is_refused(made: Shop, body: bytes) -> None:
     assert ask(made, "POST", "/orders", (body,))[0] == 422
     assert json.loads(ask(made, "GET", "/orders/count")[2])["orders"] == 0
@@ -84,6 +110,33 @@ def test_an_order_without_an_id_is_refused(made: Shop, body: bytes) -> None:
 
 def test_an_order_that_is_too_large_is_refused(made: Shop) -> None:
     assert ask(made, "POST", "/orders", (b" " * 600_000, b" " * 600_000))[0] == 413
+
+
+def test_an_order_can_be_looked_up(made: Shop, orders: Memory) -> None:
+    ask(made, "POST", "/orders", (b'{"id":"a 1","items":["tea","bell"],"customer":"ann@example.com"}',))
+    assert orders.stored == [Order("a 1", 2, "ann@example.com")]
+    status, _, body = ask(made, "GET", "/orders", query=b"id=a%201")
+    assert (status, json.loads(body)) == (200, {"id": "a 1", "items": 2})
+    assert ask(made, "GET", "/orders", query=b"id=b")[0] == 404
+
+
+@pytest.mark.parametrize(("error", "status"), [(Conflict(), 409), (Unavailable(), 503)])
+def test_an_order_that_was_not_taken_is_told(
+    made: Shop, orders: Memory, error: Exception, status: int
+) -> None:
+    orders.error = error
+    assert ask(made, "POST", "/orders", (b'{"id":"a"}',))[0] == status
+
+
+def test_health_tells_trouble_and_stays_well_once_orders_were_taken(made: Shop, orders: Memory) -> None:
+    orders.was_ready, orders.why = False, "the database cannot be reached"
+    assert ask(made, "GET", "/health")[0] == 503
+    orders.was_ready = True
+    status, _, body = ask(made, "GET", "/health")
+    assert (status, json.loads(body)) == (
+        200,
+        {"status": "degraded", "orders": "the database cannot be reached"},
+    )
 
 
 def test_upload_counts_what_came(made: Shop) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from homeport.database.migrations.model import TABLE
+from homeport.database.migrations.model import OWN_SCHEMA, TABLE
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -21,7 +21,7 @@ Snapshot = Mapping[tuple[str, str], str]
 """(kind, name) to definition."""
 
 OURS = (
-    "n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and not exists "
+    f"n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}') and not exists "
     "(select from pg_depend e where e.deptype = 'e' and e.objid = {oid} and e.classid = '{catalog}'::regclass)"
 )
 COLLATION = "coalesce((select ' collate ' || l.collname from pg_collation l where l.oid = a.attcollation and l.collname <> 'default'), '')"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from homeport.database.migrations.catalog import Snapshot, snapshot
 from homeport.database.migrations.differences import Difference, differences
 from homeport.database.migrations.files import parse
 from homeport.database.migrations.model import Goal, Migration, Options, Row
 from homeport.database.migrations.runner import PostgresMigrator
-from homeport.database.migrations.scratch import scratch
+from homeport.database.migrations.scratch import is_apart, scratch
 from homeport.database.migrations.session import Target, connect
 from homeport.database.migrations.table import Table
 from homeport.kernel.clock import Clock
@@ -22,8 +24,9 @@ def drift(target: Target, admin: Target, options: Options, clock: Clock) -> tupl
     with connect(target, options) as conn:
         rows = [r for r in Table(options).rows(conn) if r.is_applied]
         there = snapshot(conn, schema=options.schema)
+    own = replace(options, owner="" if is_apart(target, admin) else options.owner, reader="")
     with scratch(target, admin, options, clock, programs=None) as made:
-        expected = replay(made, rows, options, clock)
+        expected = replay(made, rows, own, clock)
     return differences(there, expected)
 
 

@@ -107,3 +107,8 @@ TRIAL_FAILED = declare(
     Kind.FAILED,
     "Pending migrations did not run up, down and up on a copy of the schema, or the copy could not be made.",
 )
+WRONG_ENGINE = declare(
+    "database.migrations_not_of_this_engine",
+    Kind.CONFLICT,
+    "What was asked of migrations is done with PostgreSQL only.",
+)

@@ -13,9 +13,9 @@ from homeport.database.migrations.errors import BAD_FILE
 from homeport.database.migrations.model import Allowance, Migration, Section
 from homeport.database.migrations.statements import split
 from homeport.kernel.errors import HomeportError
+from homeport.spec import migration_names
 
-LIMIT = 10_000_000
-"""Bytes of a file; what is larger is data, not a change of the schema."""
+LIMIT = migration_names.LARGEST
 
 NAME = re.compile(r"([0-9]+)(?:_(.*))?\.sql")
 MARKER = re.compile(r"^--\s*migrate:(\w+)[ \t]*(.*?)[ \t]*$", re.MULTILINE)
@@ -36,12 +36,12 @@ def version_of(filename: str) -> str | None:
 
 def new_file(words: str, now: datetime) -> tuple[str, str]:
     """Name and text of a new, empty migration. Raises ``database.migration_invalid``."""
-    slug = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
-    if not slug or len(slug) > 200:
+    name = migration_names.new_name(words, now)
+    if name is None:
         raise BAD_FILE.error(
             f'cannot name a migration "{words[:80]}": it needs a few words, such as add_orders'
         )
-    return f"{now:%Y%m%d%H%M%S}_{slug}.sql", "-- migrate:up\n\n\n-- migrate:down\n\n"
+    return name, migration_names.template()
 
 
 def parse(filename: str, raw: bytes) -> Migration:

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import Enum
 
 TABLE = "homeport_migrations"
+OWN_SCHEMA = "homeport"
+"""What a provisioned database has of Homeport's own, and no migration makes."""
 
 
 class Lone(Enum):

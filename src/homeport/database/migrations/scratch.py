@@ -1,15 +1,21 @@
-"""A database beside production's, empty or with its schema, that goes when the work is done."""
+"""A database beside production's, empty or with its schema, that goes when the work is done.
+
+Where ``admin`` is another login than production's, it is a server of our own: then the scratch database has an
+owner of its own, who may come into no other one. What is tried has not been approved yet.
+"""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from homeport.database.migrations.errors import TRIAL_FAILED, UNREACHABLE
-from homeport.database.migrations.model import Options
+from homeport.database.migrations.model import OWN_SCHEMA, TABLE, Options
 from homeport.database.migrations.session import Target, connect
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
@@ -21,6 +27,10 @@ STALE = 6 * 3600
 DUMP_SECONDS = 300.0
 UNSTABLE = ("\\restrict ", "\\unrestrict ", "-- Dumped ")
 """Lines with a key made by chance, which psql wants, and with versions."""
+OUR_EXTENSIONS = re.compile(
+    rf"^--\n-- Name: [^\n]*; Type: EXTENSION;[^\n]*\n--\n\nCREATE EXTENSION [^\n]* WITH SCHEMA {OWN_SCHEMA};\n+",
+    re.MULTILINE,
+)
 VARIABLES = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -62,18 +72,22 @@ def _escaped(value: str) -> str:
 
 
 def dump(target: Target, options: Options, programs: Path) -> str:
-    """The schema as SQL for a repository: the same text for the same schema.
+    """The schema as SQL for a repository: the same text for the same schema, in every environment.
+
+    So without roles and their rights, and without what is Homeport's own.
 
     ``programs`` is where pg_dump is; it must be no older than the server.
     """
-    lines = _dump(target, options, programs).splitlines()
+    text = _dump(target, options, programs, "--no-privileges", f"--exclude-table=*.{TABLE}")
+    lines = OUR_EXTENSIONS.sub("", text).splitlines()
     return "\n".join(line for line in lines if not line.startswith(UNSTABLE)).strip() + "\n"
 
 
-def _dump(target: Target, options: Options, programs: Path) -> str:
+def _dump(target: Target, options: Options, programs: Path, *more: str) -> str:
     argv = [
         str(programs / "pg_dump"), "--schema-only", "--no-owner", "--no-comments", "--no-tablespaces",
         "--no-publications", "--no-subscriptions", "--no-security-labels", "--lock-wait-timeout=5000",
+        f"--exclude-schema={OWN_SCHEMA}", *more,
     ]  # fmt: skip
     return _run(argv, environment(target, options), "read the schema of", target)
 
@@ -84,7 +98,9 @@ def scratch(
 ) -> Iterator[Target]:
     """A database of its own at ``admin``'s server, whose role may CREATE DATABASE, in production's locale.
 
-    It has production's extensions, and its schema where ``programs`` says where pg_dump and psql are.
+    It has production's extensions, and its schema where ``programs`` says where pg_dump and psql are. What comes
+    out reaches it as the one who is to migrate it: :func:`is_apart` says whether ``options.owner`` is still to be
+    taken on.
     """
     name = f"{PREFIX}{int(clock.now().timestamp())}_{secrets.token_hex(4)}"
     plain = Options(statement_timeout=60, lock_timeout=10)
@@ -99,13 +115,19 @@ def scratch(
         ]
     assert like is not None
     _sweep(admin, plain, clock)
-    _create(admin, plain, name, like, options.owner)
     parameters = {**admin.parameters(), "dbname": name}
-    made = Target(_conninfo(parameters))
+    by_admin = Target(_conninfo(parameters))
+    apart = is_apart(production, admin)
+    own = replace(options, owner="" if apart else options.owner)
+    password = secrets.token_urlsafe(24)
+    made = Target(_conninfo({**parameters, "user": name, "password": password})) if apart else by_admin
     try:
-        _extend(made, plain, extensions)
+        if apart:
+            _login(admin, plain, name, password)
+        _create(admin, plain, name, like, name if apart else options.owner)
+        _extend(made, by_admin, plain, extensions)
         if programs is not None:
-            text = _dump(production, options, programs)
+            text = _dump(production, options, programs, *(("--no-privileges",) if apart else ()))
             argv = [
                 str(programs / "psql"),
                 "-X",
@@ -116,11 +138,34 @@ def scratch(
                 "-f",
                 "-",
             ]
-            _run(argv, environment(made, options), "copy the schema to", made, stdin=text.encode())
+            _run(argv, environment(made, own), "copy the schema to", made, stdin=text.encode())
         yield made
     finally:
         with suppress(HomeportError):
             _drop(admin, plain, name)
+
+
+def is_apart(production: Target, admin: Target) -> bool:
+    """Whether a scratch database has an owner of its own, with no way into production."""
+    return production.parameters().get("user") != admin.parameters().get("user")
+
+
+def _login(admin: Target, options: Options, name: str, password: str) -> None:
+    import psycopg
+    from psycopg import sql
+
+    try:
+        with connect(admin, options) as conn:
+            verifier = conn.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
+            conn.execute(
+                sql.SQL("create role {} login connection limit 20 password {}").format(
+                    sql.Identifier(name), sql.Literal(verifier.decode())
+                )
+            )
+    except psycopg.Error as e:
+        raise TRIAL_FAILED.error(
+            f"cannot make a role for a scratch database: {e.diag.message_primary or type(e).__name__}"
+        ) from None
 
 
 def _conninfo(parameters: Mapping[str, str]) -> str:
@@ -151,21 +196,25 @@ def _create(admin: Target, options: Options, name: str, like: tuple[Any, ...], o
         ) from None
 
 
-def _extend(made: Target, options: Options, extensions: list[tuple[str, str]]) -> None:
+def _extend(made: Target, admin: Target, options: Options, extensions: list[tuple[str, str]]) -> None:
+    """By the owner where that may, as in production, so that migrations may take them away again."""
     import psycopg
     from psycopg import sql
 
     try:
-        with connect(made, options) as conn:
+        with connect(made, options) as own, connect(admin, options) as admins:
             for extension, schema in extensions:
                 where = sql.Identifier(schema)
-                if schema != "pg_catalog":
-                    conn.execute(sql.SQL("create schema if not exists {}").format(where))
-                conn.execute(
-                    sql.SQL("create extension if not exists {} with schema {}").format(
-                        sql.Identifier(extension), where
-                    )
+                make = sql.SQL("create extension if not exists {} with schema {}").format(
+                    sql.Identifier(extension), where
                 )
+                by = admins if schema == OWN_SCHEMA else own
+                if schema != "pg_catalog":
+                    by.execute(sql.SQL("create schema if not exists {}").format(where))
+                try:
+                    by.execute(make)
+                except psycopg.errors.InsufficientPrivilege:
+                    admins.execute(make)
     except psycopg.Error as e:
         raise TRIAL_FAILED.error(
             f"cannot give a scratch database its extensions: {e.diag.message_primary or type(e).__name__}",
@@ -180,7 +229,9 @@ def _sweep(admin: Target, options: Options, clock: Clock) -> None:
         names = [
             r[0]
             for r in conn.execute(
-                "select datname from pg_database where datname ~ %s", (f"^{PREFIX}[0-9]+_",)
+                "select datname from pg_database where datname ~ %(name)s "
+                "union select rolname from pg_roles where rolname ~ %(name)s",
+                {"name": f"^{PREFIX}[0-9]+_"},
             )
         ]
     for name in names:
@@ -196,6 +247,8 @@ def _drop(admin: Target, options: Options, name: str) -> None:
     try:
         with connect(admin, options) as conn:
             conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+            if conn.execute("select from pg_roles where rolname = %s", (name,)).fetchone():
+                conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
     except psycopg.Error as e:
         raise UNREACHABLE.error(f"cannot drop {name}: {e.diag.message_primary or type(e).__name__}") from None
 

@@ -10,16 +10,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homeport.database.migrations.catalog import snapshot
 from homeport.database.migrations.differences import Difference, differences
-from homeport.database.migrations.model import TABLE, Direction, Done, Goal, Migration, Options, Progress
+from homeport.database.migrations.model import (
+    OWN_SCHEMA,
+    TABLE,
+    Direction,
+    Done,
+    Goal,
+    Migration,
+    Options,
+    Progress,
+)
 from homeport.database.migrations.plan import pending, problems
 from homeport.database.migrations.runner import PostgresMigrator
-from homeport.database.migrations.scratch import scratch
+from homeport.database.migrations.scratch import is_apart, scratch
 from homeport.database.migrations.session import APPLICATION, Target, connect
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
@@ -49,7 +58,7 @@ TABLES = (
     "select c.oid::bigint, format('%I.%I', n.nspname, c.relname), pg_relation_filenode(c.oid)::bigint, "
     "greatest(c.reltuples, 0)::bigint, pg_table_size(c.oid) "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace "
-    f"where c.relkind in ('r', 'p', 'm') and c.relname <> '{TABLE}' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
+    f"where c.relkind in ('r', 'p', 'm') and c.relname <> '{TABLE}' and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}')"
 )
 HELD = (
     "select l.relation::bigint, l.mode from pg_locks l where l.locktype = 'relation' and l.granted "
@@ -160,10 +169,11 @@ def trial(
     for problem in problems(observed, goal):
         raise problem
     wanted = pending(observed, goal)
+    own = replace(options, owner="" if is_apart(production, admin) else options.owner, reader="")
     with scratch(production, admin, options, clock, programs=programs) as made:
         watch = _Watch(made, sizes)
-        migrator = PostgresMigrator(made, options, clock, before_commit=watch.look, after_lone=watch.look)
-        with connect(made, options) as conn:
+        migrator = PostgresMigrator(made, own, clock, before_commit=watch.look, after_lone=watch.look)
+        with connect(made, own) as conn:
             migrator.table.create(conn)
             for row in observed.rows:
                 if row.running is None:

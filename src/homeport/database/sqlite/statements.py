@@ -41,10 +41,14 @@ def split(filename: str, body: str, line: int) -> tuple[Statement, ...]:
     Raises ``database.migration_invalid`` for one that would end the transaction, reach another file or change
     how the database works, and for one that cannot run in a transaction and does not stand alone.
     """
-    statements = tuple(
-        _statement(filename, text, line + body.count("\n", 0, start), words)
-        for start, text, words in _split(body)
-    )
+    found: list[Statement] = []
+    counted = 0
+    for start, text, words in _split(body):
+        # Only what came since: a count from the beginning for each statement is quadratic.
+        line += body.count("\n", counted, start)
+        counted = start
+        found.append(_statement(filename, text, line, words))
+    statements = tuple(found)
     lone = next((s for s in statements if s.lone is not None), None)
     if lone is not None and len(statements) > 1:
         raise BAD_FILE.error(

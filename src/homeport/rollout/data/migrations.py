@@ -7,7 +7,7 @@ from typing import Any
 
 from homeport.database import restore_points
 from homeport.database.migrations.model import Options
-from homeport.database.worker import Told, Worker, nobody
+from homeport.database.worker import LONGEST, Told, Worker, nobody
 from homeport.guard.errors import UNKNOWN_SECRET
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
 from homeport.rollout import build as building
@@ -99,32 +99,42 @@ class Migrations:
         *,
         told: Told = nobody,
         release: ReleaseId | None = None,
+        spec: Spec | None = None,
+        mark: str = "",
+        stop: Stop = lambda: None,
+        timeout: float = LONGEST,
     ) -> Any:
-        """Have a piece of work done on a database that changes no schema; ``release``: by whose spec, that of
-        the one that serves by default. See :data:`homeport.database.works.WORKS`."""
+        """Have a piece of work done on a database that changes no schema. See :data:`homeport.database.works.WORKS`.
+
+        ``release``: by whose spec and files, those of the one that serves by default; ``spec``: by this one, with
+        files in the request. A child with the same ``mark`` that runs is ended first.
+        """
         parts = self._parts
-        now = parts.state.environment(app, environment)
-        chosen = release or now.serving
-        if chosen is None:
-            raise NO_DATABASE.error(
-                f"cannot look at databases of {app} {environment}: nothing serves there",
-                hint="homeport deploy",
-            )
-        spec = parts.spec(app, environment, chosen)
-        database = database_of(spec, name)
-        files = (
-            {}
-            if "files" in request or not database.migrations
-            else {"directory": str(parts.release_directory(app, chosen) / database.migrations)}
-        )
-        with self.place(app, environment, spec, database, None) as place:
+        files: dict[str, str] = {}
+        if spec is None:
+            chosen = release or parts.state.environment(app, environment).serving
+            if chosen is None:
+                raise NO_DATABASE.error(
+                    f"cannot look at databases of {app} {environment}: nothing serves there",
+                    hint="homeport deploy",
+                )
+            spec = parts.spec(app, environment, chosen)
+            directory = database_of(spec, name).migrations
+            if directory and "files" not in request:
+                files = {"directory": str(parts.release_directory(app, chosen) / directory)}
+        with self.place(app, environment, spec, database_of(spec, name), None) as place:
             return self._worker.run(
                 work,
                 {**place, **files, **request},
-                name=f"{app}.{environment}.{work}-{name}",
+                name=f"{app}.{environment}.{work}-{name}{mark}",
                 told=told,
-                stop=lambda: None,
+                stop=stop,
+                timeout=timeout,
             )
+
+    def inspect(self, work: str, request: Mapping[str, Any], *, mark: str) -> Any:
+        """Have a piece of work done that needs no database."""
+        return self._worker.run(work, request, name=f"{work}{mark}", timeout=LONGEST)
 
     # Within
 

@@ -88,7 +88,7 @@ class Stores:
     ) -> None:
         self._data_dir = data_dir
         self._store = store
-        self._services = services
+        self.services = services
         self._vault = vault
         self._clock = clock
         self._is_port_free = is_port_free
@@ -109,7 +109,7 @@ class Stores:
                 self._databases = Databases(
                     self._data_dir,
                     self._store,
-                    self._services,
+                    self.services,
                     self._secrets,
                     self._clock,
                     is_port_free=self._is_port_free,
@@ -123,7 +123,7 @@ class Stores:
                 from homeport.database.redis.service import Caches
 
                 self._caches = Caches(
-                    self._data_dir / "redis", self._services, self._secrets, self._key_file.keys, self._clock
+                    self._data_dir / "redis", self.services, self._secrets, self._key_file.keys, self._clock
                 )
             return self._caches
 

@@ -2,19 +2,21 @@
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ChangeId, EnvironmentName, RunId
 from homeport.rollout import admission
 from homeport.rollout.desired import spec_of
 from homeport.rollout.parts import Parts
-from homeport.rollout.pipeline import approval, events, gate, plan, record
+from homeport.rollout.pipeline import approval, events, gate, plan, record, trial
 from homeport.rollout.pipeline import state as tables
 from homeport.rollout.pipeline.errors import INTERNAL, STOPPING, UNKNOWN_RUN
 from homeport.rollout.pipeline.executor import Approved, Executor
 from homeport.rollout.pipeline.logs import RunFiles
 from homeport.rollout.pipeline.model import Observed, Placed, Run, RunState, StageRun, StageState
 from homeport.rollout.pipeline.state import Runs
+from homeport.rollout.pipeline.trial import GateTrial
 from homeport.spec.model import Spec
 from homeport.spec.pipelines import stages_of
 
@@ -29,11 +31,14 @@ COMMITS_AFTER = 0.5
 class AdvanceRuns:
     """``advance(run)`` of :class:`homeport.journal.durable.DurableChanges`."""
 
-    def __init__(self, parts: Parts, runs: Runs, files: RunFiles, executor: Executor) -> None:
+    def __init__(
+        self, parts: Parts, runs: Runs, files: RunFiles, executor: Executor, gate_trial: GateTrial
+    ) -> None:
         self._parts = parts
         self._runs = runs
         self._files = files
         self._executor = executor
+        self._gate_trial = gate_trial
         self._trouble_since: dict[RunId, float] = {}
 
     def __call__(self, id: ChangeId) -> bool:
@@ -181,7 +186,8 @@ class AdvanceRuns:
             found["before"] = self._serves(run, environment)
         if at_gate and environment is not None:
             found["serving"] = found["before"]
-            found["what"] = approval.what(self._parts, run, environment)
+            # Before the gate opens, so that whoever approves has seen it. Cut off, it begins anew.
+            found["what"] = approval.what(self._parts, run, environment, self._tried(run, environment))
         begun = StageRun(
             run=run.id,
             position=placed.position,
@@ -204,10 +210,17 @@ class AdvanceRuns:
                 own=stage.own,
                 items=list(stage.items),
                 timeout=stage.timeout,
-                approved_is=what if isinstance(what, dict) else {},
+                approved_is=trial.brief(what) if isinstance(what, dict) else {},
                 **record.of_stage(run, begun),
             )
         record.begin_stage(self._parts, run, begun, opened)
+
+    def _tried(self, run: Run, environment: EnvironmentName) -> list[dict[str, Any]]:
+        """What the trial says of each database; ends early when the run is told to end."""
+        release = self._executor.release(run, environment)
+        found = self._gate_trial.reports(run, environment, release, lambda: self._executor.why_to_stop(run))
+        self._executor.park_when_closing()
+        return found
 
     def _serves(self, run: Run, environment: EnvironmentName) -> str | None:
         found = (e for e in self._parts.state.environments(run.app) if e.name == environment)
@@ -219,11 +232,13 @@ class AdvanceRuns:
         if environment is not None:
             serving = self._serves(run, environment)
             if serving != stage.found.get("serving"):
-                what = approval.what(self._parts, run, environment)
+                what = approval.what(self._parts, run, environment, self._tried(run, environment))
                 with self._parts.state.store.transaction("homeport") as tx:
                     tables.update_stage(tx, stage, found=stage.found | {"serving": serving, "what": what})
                     tx.append(
-                        events.GateChanged(serving=serving, approved_is=what, **record.of_stage(run, stage))
+                        events.GateChanged(
+                            serving=serving, approved_is=trial.brief(what), **record.of_stage(run, stage)
+                        )
                     )
                 return
 
@@ -236,7 +251,7 @@ class AdvanceRuns:
             # git keeps what is pushed apart until the push is over, which ends at the gate.
             if self._executor.wait(moves_on, seconds=COMMITS_AFTER):
                 return
-            anew = approval.what(self._parts, run, environment)
+            anew = approval.what(self._parts, run, environment, told.get("migrations", ()))
             if anew["commits_known"]:
                 with self._parts.state.store.transaction("homeport") as tx:
                     tables.update_stage(tx, stage, found=stage.found | {"what": anew})

@@ -1,7 +1,7 @@
 """What an approval lets through: the difference between what serves an environment and what would."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,13 @@ WIDEST = 300
 GIT_TIMEOUT = 10.0
 
 
-def what(parts: Parts, run: Run, name: EnvironmentName) -> dict[str, Any]:
-    """What would change in an environment. Texts are without secrets, and everything is bounded."""
+def what(
+    parts: Parts, run: Run, name: EnvironmentName, migrations: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """What would change in an environment. Texts are without secrets, and everything is bounded.
+
+    ``migrations``: what the trial at the gate said of each database, see :mod:`.trial`.
+    """
     environment = next((e for e in parts.state.environments(run.app) if e.name == name), None)
     serving: Release | None = None
     before, after = Config(), Config()
@@ -48,7 +53,7 @@ def what(parts: Parts, run: Run, name: EnvironmentName) -> dict[str, Any]:
             _settings(serving.spec, name, before) if serving else {}, _settings(run.spec, name, after)
         ),
         "spec": _spec_difference(serving.spec, run.spec) if serving else [],
-        "migrations": [],
+        "migrations": list(migrations),
     }
     result: dict[str, Any] = masked(found, parts)
     return result

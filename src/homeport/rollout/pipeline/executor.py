@@ -149,7 +149,7 @@ class Executor:
             log=log,
             masker=parts.masker(),
             clock=parts.clock,
-            stop=lambda: self._why_to_stop(run),
+            stop=lambda: self.why_to_stop(run),
             name=f"{run.app}.pipeline.{run.id}.{stage.position}",
             disk=spec.build.disk,
             variables={
@@ -215,7 +215,7 @@ class Executor:
         ]
         return self._runs.standing(changes[-1]) if changes else None
 
-    def _why_to_stop(self, run: Run) -> str | None:
+    def why_to_stop(self, run: Run) -> str | None:
         if self._closing.is_set():
             return CLOSING
         return CANCELLED if self._runs.run(run.id).cancel else None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from homeport.guard.identity import Identities, is_author
 from homeport.kernel.ids import EnvironmentName, RunId
 from homeport.rollout.parts import Parts
-from homeport.rollout.pipeline import approval, events, record, state
+from homeport.rollout.pipeline import approval, events, record, state, trial
 from homeport.rollout.pipeline.errors import NO_REASON, NOT_ALLOWED, NOT_TICKED, NOT_WAITING
 from homeport.rollout.pipeline.model import Approval, Placed, Run, RunState, StageRun, StageState
 from homeport.rollout.pipeline.state import Runs
@@ -68,7 +68,8 @@ class Gates:
             raise NO_REASON.error(
                 f"cannot {word} run {run.title}: a reason is kept with it", hint="-m REASON"
             )
-        what = approval.what(self._parts, run, stage.environment) if stage.environment else {}
+        shown = stage.found.get("what", {}).get("migrations", [])
+        what = approval.what(self._parts, run, stage.environment, shown) if stage.environment else {}
         mask = self._parts.masker().mask_text
         with self._parts.state.store.transaction(person) as tx:
             # Only what is looked up in here holds until it is written.
@@ -92,7 +93,7 @@ class Gates:
                     approved=approved,
                     reason=said.reason,
                     ticked=list(ticked),
-                    approved_is=what,
+                    approved_is=trial.brief(what),
                     **record.of_stage(run, stage),
                 )
             )

@@ -14,6 +14,8 @@ from homeport.guard.identity import Identities
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, RunId
 from homeport.rollout import admission, archive, config, desired
+from homeport.rollout.data.migrations import Migrations
+from homeport.rollout.data.schemas import Schemas
 from homeport.rollout.errors import NO_ARCHIVE, WRONG_APP
 from homeport.rollout.model import Commit
 from homeport.rollout.parts import Parts
@@ -33,6 +35,7 @@ from homeport.rollout.pipeline.gates import Gates, how
 from homeport.rollout.pipeline.logs import RunFiles
 from homeport.rollout.pipeline.model import Approval, Placed, Run, RunState, StageRun
 from homeport.rollout.pipeline.state import Runs
+from homeport.rollout.pipeline.trial import GateTrial
 from homeport.rollout.rollouts import MAX_ARCHIVE, Rollouts
 from homeport.rollout.state import ensure_environment
 from homeport.spec.pipelines import stages_of
@@ -64,6 +67,7 @@ class Pipelines:
         start: Callable[[ChangeId], None],
         identities: Identities,
         closing: threading.Event,
+        migrations: Migrations,
     ) -> None:
         """``start`` gives durable work a workflow; ``closing`` is set when the process is about to end."""
         self._parts = parts
@@ -71,7 +75,8 @@ class Pipelines:
         self.runs = Runs(parts.state.store)
         self.files = RunFiles(parts, self.runs)
         executor = Executor(parts, rollouts, self.runs, self.files, closing)
-        self.advance = AdvanceRuns(parts, self.runs, self.files, executor)
+        gate_trial = GateTrial(parts, self.files, Schemas(parts, migrations))
+        self.advance = AdvanceRuns(parts, self.runs, self.files, executor, gate_trial)
         self.gates = Gates(parts, self.runs, self.advance.stages, identities)
 
     # Runs

@@ -44,7 +44,7 @@ def test_the_workflow_of_a_run_that_went_with_its_app_ends(store):
     with store.transaction("bob") as tx:
         state.forget_app(tx, run().app)
     runs = state.Runs(store)
-    advance = AdvanceRuns(Parts(), runs, None, Executor(Parts(), None, runs, None, threading.Event()))
+    advance = AdvanceRuns(Parts(), runs, None, Executor(Parts(), None, runs, None, threading.Event()), None)
     assert advance(ChangeId(ID)) is True
     assert advance(ChangeId(f"{ID}.2")) is True
 

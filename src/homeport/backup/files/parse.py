@@ -1,0 +1,176 @@
+"""What restic prints, read. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from homeport.backup.files.commands import OF, SERIES
+from homeport.backup.files.errors import (
+    BROKEN,
+    FULL,
+    LOCKED,
+    NO_REPOSITORY,
+    NO_SNAPSHOT,
+    NOT_ANSWERING,
+    NOT_OPENED,
+    REFUSED,
+    RESTIC_FAILED,
+    STORE_FAILED,
+)
+from homeport.backup.files.model import Lock, Snapshot, Summary, is_series
+from homeport.kernel.errors import ErrorType
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+
+_MEANINGS: tuple[tuple[str, ErrorType, str], ...] = (
+    (r"wrong password or no key found", NOT_OPENED, "the password does not open it"),
+    (r"repository is already locked", LOCKED, "it is locked"),
+    (r"no space left on device|disk quota exceeded|StorageFull", FULL, "the disk is full"),
+    (r"config file already exists", RESTIC_FAILED, "there is a repository already"),
+    (r"signature we calculated does not match", REFUSED, "the store refuses the secret key"),
+    (r"access key ID you provided does not exist|InvalidAccessKeyId", REFUSED, "the store knows no such key"),
+    (r"Access Denied|AccessDenied|403 Forbidden", REFUSED, "the store denies access"),
+    (r"bucket does not exist|NoSuchBucket", REFUSED, "the store has no such bucket"),
+    (r"permission denied", REFUSED, "its files may not be read or written"),
+    (r"connection refused", NOT_ANSWERING, "nothing listens there"),
+    (r"no such host|server misbehaving", NOT_ANSWERING, "there is no such host"),
+    (r"certificate|tls: ", NOT_ANSWERING, "its certificate is not accepted"),
+    (
+        r"i/o timeout|no route to host|network is unreachable|deadline exceeded",
+        NOT_ANSWERING,
+        "it does not answer",
+    ),
+    (r"no matching ID found|multiple IDs with prefix", NO_SNAPSHOT, "it has no such backup"),
+    (
+        r"\b50[0-9] |InternalError|SlowDown|ServiceUnavailable",
+        STORE_FAILED,
+        "the store answers with an error",
+    ),
+    (
+        r"ciphertext verification failed|does not match|hash does not|contains errors|Pack ID|"
+        r"unexpected file size|does not exist|not found in (index|repository)|There were \d+ errors|"
+        r"invalid data returned|data corruption|number of used blobs|failed to load|StreamPack",
+        BROKEN,
+        "what it holds is damaged or missing",
+    ),
+    (r"unexpected EOF|connection reset|broken pipe|EOF", STORE_FAILED, "the store cuts its answers short"),
+)
+_NOT_THERE = re.compile(
+    r"unable to open config file: .*(no such file or directory|specified key does not exist|not a directory)"
+)
+
+
+def verdict(output: str) -> tuple[ErrorType, str, tuple[str, ...]]:
+    """(type, what is wrong in a few words, the lines that say so)."""
+    lines = tuple(line.strip() for line in output.splitlines() if line.strip() and not line.startswith("{"))
+    telling = tuple(line for line in lines if not line.startswith(("Is there a repository", "[")))[-6:]
+    if _NOT_THERE.search(output):
+        return NO_REPOSITORY, "there is none at that place", telling
+    for pattern, type_, why in _MEANINGS:
+        if re.search(pattern, output):
+            return type_, why, telling
+    return RESTIC_FAILED, telling[-1] if telling else "restic said nothing", telling
+
+
+class Counter:
+    """Follows ``backup --json``: how far it is, what it could not read, and how it ended."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.files = self.total_files = self.bytes = self.total_bytes = 0
+        self.unread: list[str] = []
+        self.summary: Summary | None = None
+        self.words: list[str] = []
+        """The last lines that are no JSON."""
+
+    def feed(self, chunk: bytes) -> bool:
+        """Whether it came further."""
+        before = (self.files, self.bytes, self.total_bytes)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._line(line.decode("utf-8", "replace").strip())
+        return (self.files, self.bytes, self.total_bytes) != before
+
+    def _line(self, line: str) -> None:
+        said: Any = None
+        if line.startswith("{"):
+            with suppress(ValueError):
+                said = json.loads(line)
+        if not isinstance(said, dict):
+            self.words = [*self.words, line][-40:] if line else self.words
+            return
+        match said.get("message_type"):
+            case "status":
+                # Each is left out where it is 0.
+                self.files = int(said.get("files_done", self.files))
+                self.bytes = int(said.get("bytes_done", self.bytes))
+                self.total_files = int(said.get("total_files", self.total_files))
+                self.total_bytes = int(said.get("total_bytes", self.total_bytes))
+            case "error":
+                why = said.get("error")
+                why = why.get("message", "") or why.get("Err", "") if isinstance(why, dict) else why
+                self.unread = [*self.unread, f"{said.get('item', '')}: {why}"][-200:]
+            case "summary":
+                self.summary = Summary(
+                    str(said.get("snapshot_id", "")),
+                    int(said.get("total_files_processed", 0)),
+                    int(said.get("total_bytes_processed", 0)),
+                    int(said.get("data_added", 0)),
+                )
+                self.files, self.bytes = self.summary.files, self.summary.bytes
+
+
+def time(text: str) -> datetime:
+    """Go's RFC 3339, with up to nine digits of a second. Raises ValueError."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    zone = "+00:00" if match[3] == "Z" else match[3]
+    return datetime.fromisoformat(f"{match[1]}.{(match[2] or '0')[:6]:0<6}{zone}")
+
+
+def snapshots(text: str) -> tuple[tuple[Snapshot, ...], tuple[str, ...]]:
+    """(ours, oldest first; ids of manifests whose backup is gone). Others' are passed over. Raises ValueError."""
+    data: dict[str, tuple[datetime, str]] = {}
+    manifests: dict[str, str] = {}
+    for entry in json.loads(text) or ():
+        tags = [str(tag) for tag in entry.get("tags") or ()]
+        series = next((t.removeprefix(SERIES) for t in tags if t.startswith(SERIES)), "")
+        if not is_series(series):
+            continue
+        of = next((t.removeprefix(OF) for t in tags if t.startswith(OF)), "")
+        if of:
+            manifests[of] = str(entry["id"])
+        else:
+            data[str(entry["id"])] = (time(str(entry["time"])), series)
+    found = (Snapshot(id, at, series, manifests.get(id, "")) for id, (at, series) in data.items())
+    orphans = tuple(sorted(m for of, m in manifests.items() if of not in data))
+    return tuple(sorted(found, key=lambda s: (s.at, s.id))), orphans
+
+
+def lock(id: str, text: str) -> Lock:
+    """Raises ValueError or KeyError."""
+    said = json.loads(text)
+    return Lock(
+        id,
+        time(str(said["time"])),
+        str(said["hostname"]),
+        str(said.get("username", "")),
+        int(said["pid"]),
+        bool(said.get("exclusive", False)),
+    )
+
+
+def ids(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if re.fullmatch(r"[0-9a-f]{64}", line.strip()))
+
+
+def full_id(clipped: str, found: Iterable[Snapshot]) -> str:
+    """ "" where there is none, or more than one."""
+    ids_ = [s.id for s in found if clipped and s.id.startswith(clipped)]
+    return ids_[0] if len(ids_) == 1 else ""

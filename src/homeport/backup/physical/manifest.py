@@ -1,0 +1,285 @@
+"""What was in a cluster at one moment of its log: rows and a digest of each table.
+
+The moment is a restore point; what is compared with it is a copy that was recovered to just there. Rows are read
+in snapshots taken around it. A transaction that was under way then may have written its commit before the restore
+point though no snapshot saw it: those are noted, and the copy knows how they ended.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from homeport.database.connect import Connection
+from homeport.journal.store import parse_time, text_time
+from homeport.kernel.clock import Clock
+
+if TYPE_CHECKING:
+    import psycopg
+
+Connect = Callable[[str], AbstractContextManager[Connection]]
+WHOLE = 512 * 1024 * 1024
+"""Bytes of a table up to which all of it is read; of a larger one the same share of its pages is."""
+AT_ONCE = 8
+"""Databases of a cluster that are read, its largest: each takes a connection, all at the same moment."""
+SEED = 7
+ATTEMPTS = 20
+PAUSE = 0.02
+# Text of a value depends on them.
+_SETTINGS = (
+    "SET search_path = pg_catalog",
+    "SET datestyle = 'ISO, MDY'",
+    "SET intervalstyle = 'postgres'",
+    "SET timezone = 'UTC'",
+    "SET extra_float_digits = 1",
+    "SET bytea_output = 'hex'",
+    "SET xmloption = 'content'",
+    "SET lc_monetary = 'C'",
+    "SET row_security = off",
+    "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    "SET lock_timeout = '1s'",
+    "SET synchronize_seqscans = off",
+)
+_TABLES = """
+SELECT n.nspname, c.relname, c.oid, c.relfilenode, pg_relation_size(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p' AND c.relispopulated
+AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
+ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    database: str
+    schema: str
+    name: str
+    rows: int
+    digest: str
+    """The sum of hashes of its rows."""
+    percent: float = 100.0
+    """Of its pages, which of them follows from their number."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.database}: {self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    point: str
+    """The restore point's name."""
+    lsn: str
+    timeline: int
+    at: datetime
+    uncertain: tuple[int, ...]
+    """Transactions that the snapshots may not have seen and the restore point has."""
+    tables: tuple[Table, ...]
+    skipped: tuple[str, ...] = ()
+    """Tables that were locked, rewritten or dropped meanwhile."""
+
+    @property
+    def rows(self) -> int:
+        return sum(t.rows for t in self.tables)
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self) | {"at": text_time(self.at)}
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> "Manifest":
+        """Raises KeyError, TypeError, ValueError for what is none."""
+        values = dict(document)
+        values["at"] = parse_time(values["at"])
+        values["tables"] = tuple(Table(**t) for t in values["tables"])
+        values["uncertain"] = tuple(values["uncertain"])
+        values["skipped"] = tuple(values["skipped"])
+        return Manifest(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """As pg_current_snapshot() gives it: what was under way, and what had not begun."""
+
+    xmin: int
+    xmax: int
+    running: frozenset[int]
+
+    @staticmethod
+    def of(text: str) -> "Snapshot":
+        xmin, xmax, running = text.split(":")
+        return Snapshot(int(xmin), int(xmax), frozenset(int(x) for x in running.split(",") if x))
+
+
+def uncertain(snapshots: Iterable[Snapshot]) -> tuple[int, ...]:
+    """Transactions under way in one of them, or begun between two."""
+    all_ = tuple(snapshots)
+    begun = range(min(s.xmax for s in all_), max(s.xmax for s in all_))
+    return tuple(sorted({x for s in all_ for x in s.running} | set(begun)))
+
+
+def databases(connection: Connection) -> tuple[str, ...]:
+    """Largest first."""
+    rows = connection.execute(
+        "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate "
+        "ORDER BY pg_database_size(oid) DESC, datname"
+    ).fetchall()
+    return tuple(name for (name,) in rows)
+
+
+def take(connect: Connect, point: str, clock: Clock, *, whole: int = WHOLE) -> Manifest:
+    """Make restore points until one finds no transaction under way, or the last; read what was there then.
+
+    ``point`` is their name but for a number. Raises ``database.not_answering``.
+    """
+    with connect("postgres") as beside:
+        names = databases(beside)
+        names, left_out = names[:AT_ONCE], names[AT_ONCE:]
+        best: tuple[tuple[int, ...], str, str, datetime] | None = None
+        with ExitStack() as stack:
+            connections: dict[str, Connection] = {}
+            for attempt in range(ATTEMPTS):
+                stack.close()
+                connections = {name: stack.enter_context(connect(name)) for name in names}
+                snapshots = [_begin(c) for c in connections.values()]
+                name = f"{point}_{attempt}"
+                at, lsn = _one(beside, "SELECT clock_timestamp(), pg_create_restore_point(%s)::text", name)
+                snapshots.append(Snapshot.of(_one(beside, "SELECT pg_current_snapshot()::text")[0]))
+                best = uncertain(snapshots), name, lsn, at
+                if not best[0]:
+                    break
+                clock.sleep(PAUSE)
+            assert best is not None
+            (timeline,) = _one(beside, "SELECT timeline_id FROM pg_control_checkpoint()")
+            tables: list[Table] = []
+            skipped = [f"database {name}" for name in left_out]
+            for name, connection in connections.items():
+                found, not_read = _read(connection, name, whole)
+                tables += found
+                skipped += not_read
+        return Manifest(best[1], best[2], int(timeline), best[3], best[0], tuple(tables), tuple(skipped))
+
+
+def _one(connection: Connection, query: Any, *values: Any) -> tuple[Any, ...]:
+    row = connection.execute(query, values or None).fetchone()
+    assert row is not None
+    return row
+
+
+def _begin(connection: Connection) -> Snapshot:
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    return Snapshot.of(_one(connection, "SELECT pg_current_snapshot()::text")[0])
+
+
+def _read(connection: Connection, database: str, whole: int) -> tuple[list[Table], list[str]]:
+    import psycopg
+
+    tables: list[Table] = []
+    skipped: list[str] = []
+    for schema, name, oid, filenode, size in connection.execute(_TABLES).fetchall():
+        table = Table(database, schema, name, 0, "", share(size or 0, whole))
+        try:
+            connection.execute("SAVEPOINT reading")
+            counted = count(connection, table)
+            (now,) = _one(connection, "SELECT pg_relation_filenode(%s::oid)", oid)
+            # A TRUNCATE or a rewrite shows in every snapshot.
+            if now == filenode:
+                tables.append(counted)
+            else:
+                skipped.append(table.label)
+            connection.execute("RELEASE reading")
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
+            connection.execute("ROLLBACK TO reading")
+            skipped.append(table.label)
+    connection.execute("COMMIT")
+    return tables, skipped
+
+
+def share(size: int, whole: int) -> float:
+    return 100.0 if size <= whole else round(100 * whole / size, 3)
+
+
+def count(connection: Connection, table: Table) -> Table:
+    """The same table with the rows and digest that it has now."""
+    from psycopg import sql
+
+    sample: sql.Composable = sql.SQL("")
+    if table.percent < 100:
+        sample = sql.SQL(" TABLESAMPLE SYSTEM ({}) REPEATABLE ({})").format(
+            sql.Literal(table.percent), sql.Literal(SEED)
+        )
+    rows, digest = _one(
+        connection,
+        sql.SQL(
+            "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM {}.{} t{}"
+        ).format(sql.Identifier(table.schema), sql.Identifier(table.name), sample),
+    )
+    return replace(table, rows=rows, digest=digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    tables: int
+    rows: int
+    differences: tuple[str, ...]
+    undecided: tuple[str, ...]
+    """Tables that differ, where a transaction that ended just then may be the reason."""
+
+
+def compare(manifest: Manifest, connect: Connect) -> Comparison:
+    """With a copy that was recovered to the manifest's restore point."""
+    import psycopg
+
+    missing: list[str] = []
+    differences: list[str] = []
+    rows = 0
+    by_database: dict[str, list[Table]] = {}
+    for table in manifest.tables:
+        by_database.setdefault(table.database, []).append(table)
+    with connect("postgres") as connection:
+        there = databases(connection)
+        late = _committed(connection, manifest.uncertain)
+    for database, tables in by_database.items():
+        if database not in there:
+            missing.append(f"database {database} is missing")
+            continue
+        with connect(database) as connection:
+            for setting in _SETTINGS:
+                connection.execute(setting)
+            for table in tables:
+                try:
+                    found = count(connection, table)
+                except psycopg.errors.UndefinedTable:
+                    missing.append(f"{table.label} is missing")
+                    continue
+                except psycopg.Error as e:
+                    missing.append(f"{table.label} cannot be read: {_said(e)}")
+                    continue
+                rows += found.rows
+                if found.rows != table.rows:
+                    differences.append(f"{table.label} has {found.rows} rows instead of {table.rows}")
+                elif found.digest != table.digest:
+                    differences.append(f"{table.label} has other content")
+    if late:
+        return Comparison(len(manifest.tables), rows, tuple(missing), tuple(differences))
+    return Comparison(len(manifest.tables), rows, (*missing, *differences), ())
+
+
+def _committed(connection: Connection, transactions: Iterable[int]) -> tuple[int, ...]:
+    import psycopg
+
+    found = []
+    for xid in transactions:
+        # One that the copy has not come to is refused.
+        with suppress(psycopg.Error):
+            (status,) = _one(connection, "SELECT pg_xact_status(%s::text::xid8)", str(xid))
+            if status == "committed":
+                found.append(xid)
+    return tuple(found)
+
+
+def _said(error: "psycopg.Error") -> str:
+    return (error.diag.message_primary or str(error)).splitlines()[0]

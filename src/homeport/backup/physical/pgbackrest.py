@@ -1,0 +1,228 @@
+"""Runs pgBackRest as the server's user, and says what its failures mean."""
+
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from homeport.backup.physical import commands, parse
+from homeport.backup.physical.errors import BAD_PASSPHRASE, NO_MEMORY, NO_PROGRAM
+from homeport.backup.physical.model import (
+    BackupLayout,
+    LocalStore,
+    PhysicalBackup,
+    Progress,
+    RepositoryLook,
+    Settings,
+)
+from homeport.backup.physical.wal import Archive, archives, fork
+from homeport.database import machine
+from homeport.database.commands import as_user
+from homeport.database.model import Layout
+from homeport.kernel.clock import Clock
+from homeport.system import files, process
+
+SHORT = 120.0
+"""Seconds for what only looks."""
+LONG = 24 * 3600.0
+KEPT = 64 * 1024
+"""Bytes of a run's output that are kept."""
+OnProgress = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """For who does not want to know."""
+
+
+class PgBackRest:
+    """Of one cluster. Needs :meth:`prepare` before anything else, each time the machine was started."""
+
+    def __init__(self, data: Path, cluster: str, settings: Settings, clock: Clock) -> None:
+        self.layout = BackupLayout(data, cluster)
+        self.settings = settings
+        self._clock = clock
+        self._owner = str(data)
+
+    # Its files
+
+    def prepare(self, pg: Layout, port: int) -> None:
+        """Directories, and the configuration with its secrets, in memory. Idempotent."""
+        if process.program("pgbackrest") is None:
+            raise NO_PROGRAM.error(
+                "cannot back up a cluster: pgBackRest is not on this machine",
+                hint="apt-get install --no-install-recommends pgbackrest",
+            )
+        user = machine.user()
+        layout = self.layout
+        try:
+            text = commands.pgbackrest_conf(self.settings, layout, pg, port)
+        except ValueError as e:
+            raise BAD_PASSPHRASE.error(
+                f"cannot write the {e}: it is empty, begins or ends with a blank, or has characters that do not print",
+                hint="choose another; 20 letters and digits or more are safe",
+            ) from None
+        make_directory(layout.backups, 0o755, None)
+        make_directory(layout.directory, 0o750, None, group=user)
+        make_directory(layout.records, 0o700, None)
+        make_directory(layout.scratch.parent, 0o755, None)
+        make_directory(layout.scratch, 0o755, None)
+        stores = [r.store.path for r in self.settings.repositories if isinstance(r.store, LocalStore)]
+        for path in (layout.work, layout.received):
+            make_directory(path, 0o700, user)
+        for path in stores:
+            if not path.exists():
+                make_directory(path, 0o700, user)
+        for name in ("lock", "spool", "log"):
+            make_directory(layout.work / name, 0o700, user)
+        self._keep_in_memory(layout, text.reveal(), user)
+
+    def _keep_in_memory(self, layout: BackupLayout, text: str, user: str | None) -> None:
+        where = layout.secrets
+        with suppress(FileExistsError, FileNotFoundError):
+            where.mkdir(mode=0o700)
+            hand_over(where, user)
+        owner = pwd.getpwnam(user).pw_uid if user else os.geteuid()
+        try:
+            found = where.lstat()
+        except OSError as e:
+            raise NO_MEMORY.error(f"cannot keep what pgBackRest must know in {where}: {e.strerror}") from e
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+            raise NO_MEMORY.error(
+                f"cannot keep what pgBackRest must know in {where}: somebody else made it",
+                hint=f"remove {where}",
+            )
+        where.chmod(0o700)
+        hand_over(where, user)
+        with suppress(FileNotFoundError):
+            found = layout.conf.lstat()
+            same = stat.S_ISREG(found.st_mode) and found.st_uid == owner and found.st_mode & 0o777 == 0o600
+            if same and layout.conf.read_text() == text:
+                return
+        fresh = where / "fresh"
+        files.write_atomic(fresh, text, mode=0o600)
+        hand_over(fresh, user)
+        fresh.replace(layout.conf)
+
+    def forget(self) -> None:
+        """Remove what is kept in memory: from then on nothing is archived."""
+        files.remove_tree(self.layout.secrets, within=self.layout.secrets.parent)
+
+    # Running it
+
+    def environment(self, what: str) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "LC_ALL": "C.UTF-8",
+            process.OWNER: self._owner,
+            process.INSTANCE: f"backup.{self.layout.cluster}.{what}",
+        }
+
+    def end_left_over(self, what: str) -> None:
+        """End what a caller that was killed left running. Only under the lock of ``what``."""
+        process.kill_marked(self._owner, f"backup.{self.layout.cluster}.{what}")
+
+    def ask(self, argv: Sequence[str], doing: str, timeout: float = SHORT) -> str:
+        """Its output. Raises what :func:`parse.verdict` says."""
+        ran = process.run(
+            as_user(argv, machine.user()),
+            timeout=timeout,
+            cwd=Path("/"),
+            env=self.environment("look"),
+            check=False,
+        )
+        if not ran.ok:
+            self._fail(doing, ran.returncode, ran.stderr + ran.stdout)
+        return ran.stdout
+
+    def work(self, argv: Sequence[str], what: str, doing: str, on_progress: OnProgress) -> str:
+        """The end of its output, of a repository that was looked into before.
+
+        ``on_progress`` is told at most a few times a second.
+        """
+        kept = bytearray()
+        counter = parse.Counter()
+        began = self._clock.monotonic()
+        told = began
+
+        def output(chunk: bytes) -> None:
+            nonlocal told
+            kept.extend(chunk)
+            del kept[:-KEPT]
+            if counter.feed(chunk) and (now := self._clock.monotonic()) - told >= 0.25:
+                told = now
+                on_progress(counter.progress(now - began))
+
+        status, _ = process.stream(
+            as_user(argv, machine.user()),
+            timeout=LONG,
+            cwd=Path("/"),
+            env=self.environment(what),
+            on_output=output,
+        )
+        text = kept.decode("utf-8", "replace")
+        if status != 0:
+            self._fail(doing, status, text, opened=True)
+        on_progress(counter.progress(self._clock.monotonic() - began))
+        return text
+
+    def _fail(self, doing: str, status: int, output: str, *, opened: bool = False) -> None:
+        type_, why, details = parse.verdict(status, output, opened=opened)
+        raise type_.error(f"cannot {doing}: {why}", details=details)
+
+    # Looking
+
+    def look(self, name: str) -> RepositoryLook:
+        """What a repository holds; a problem is told in it and not raised."""
+        number = self.settings.number(name)
+        return parse.look(self.ask(commands.info(self.layout, number), f"read repository {name}"), name)
+
+    def backups(self, name: str) -> tuple[PhysicalBackup, ...]:
+        """Oldest first. Raises what is wrong with the repository."""
+        text = self.ask(commands.info(self.layout, self.settings.number(name)), f"read repository {name}")
+        found = parse.look(text, name)
+        if found.problem:
+            message = parse.message(text)
+            type_, why = parse.problem(message)
+            raise type_.error(f"cannot read repository {name}: {why}", hint=_hint(name))
+        return found.backups
+
+    def archive(self, name: str, id: str | None = None) -> Archive:
+        """What a repository holds of the log; of the newest cluster version where ``id`` is not given."""
+        number = self.settings.number(name)
+        doing = f"list the log in repository {name}"
+        paths = parse.listing(self.ask(commands.list_archive(self.layout, number), doing))
+        found = archives(paths)
+        if not found:
+            return Archive(id or "", frozenset())
+        chosen = found.get(id or max(found, key=lambda i: int(i.rpartition("-")[2])))
+        if chosen is None:
+            return Archive(id or "", frozenset())
+        forks = {}
+        for timeline in chosen.histories:
+            path = f"archive/{self.layout.cluster}/{chosen.id}/{timeline:08X}.history"
+            left = fork(self.ask(commands.get_file(self.layout, number, path), doing), timeline)
+            if left is not None:
+                forks[timeline] = left[1]
+        return Archive(chosen.id, chosen.segments, chosen.histories, forks)
+
+
+def _hint(name: str) -> str:
+    return f"see that the passphrase of {name} is the one that it was made with"
+
+
+def make_directory(path: Path, mode: int, user: str | None, *, group: str | None = None) -> None:
+    """``user``: whom it belongs to; ``group``: whose group may pass it."""
+    path.mkdir(mode=mode, exist_ok=True)
+    path.chmod(mode)
+    hand_over(path, user)
+    if group is not None:
+        shutil.chown(path, group=pwd.getpwnam(group).pw_gid)
+
+
+def hand_over(path: Path, user: str | None) -> None:
+    if user is not None:
+        entry = pwd.getpwnam(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)

@@ -1,0 +1,232 @@
+"""A backup proven by restoring it: what was done, how long it took, and what was wrong."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from homeport.backup.physical import commands, heartbeat, plan, restore
+from homeport.backup.physical.copy import Copy, remove
+from homeport.backup.physical.errors import (
+    DAMAGED,
+    MISSING,
+    NOT_REACHED,
+    NOT_STARTED,
+    OTHER_CLUSTER,
+    UNKNOWN,
+    WAL_GAP,
+    WRONG_PASSPHRASE,
+)
+from homeport.backup.physical.manifest import Comparison, Manifest, compare
+from homeport.backup.physical.model import AtPoint, OfBackup, PhysicalBackup, Target
+from homeport.backup.physical.pgbackrest import OnProgress, PgBackRest
+from homeport.database.connect import Connection
+from homeport.journal.store import parse_time, text_time
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
+
+WRONG_BACKUP = {
+    t.code
+    for t in (
+        DAMAGED,
+        MISSING,
+        WAL_GAP,
+        WRONG_PASSPHRASE,
+        NOT_REACHED,
+        NOT_STARTED,
+        OTHER_CLUSTER,
+        UNKNOWN,
+    )
+}
+"""What speaks against the backup; anything else says that it could not be tried."""
+QUESTION_SECONDS = 60
+CHECK_TIMEOUT = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query of the app's own: the text of its first row's first value is ``expect``; with "" there is a row.
+
+    It is asked as ``role``, reading only.
+    """
+
+    name: str
+    database: str
+    sql: str
+    expect: str = ""
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    repository: str
+    label: str
+    at: datetime
+    seconds: float
+    failures: tuple[str, ...]
+    """() when the backup is proven; each names what is wrong."""
+    undecided: tuple[str, ...] = ()
+    """What differs where a transaction ended just as the manifest was taken; the next manifest decides."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """Seconds of each: restore, start, compare, ask, amcheck, stop, checksums."""
+    tables: int = 0
+    rows: int = 0
+    heartbeat_at: datetime | None = None
+    point: str | None = None
+    """The restore point that it was recovered to; None: the backup's own end, without a manifest."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures and not self.undecided
+
+    def document(self) -> dict[str, Any]:
+        beat = text_time(self.heartbeat_at) if self.heartbeat_at else None
+        return asdict(self) | {"at": text_time(self.at), "heartbeat_at": beat}
+
+    @staticmethod
+    def of(document: dict[str, Any]) -> "Proof":
+        """Raises KeyError, TypeError, ValueError for what is none."""
+        values = dict(document)
+        values["at"] = parse_time(values["at"])
+        beat = values["heartbeat_at"]
+        values["heartbeat_at"] = parse_time(beat) if beat else None
+        values["failures"], values["undecided"] = tuple(values["failures"]), tuple(values["undecided"])
+        return Proof(**values)
+
+
+def prove(
+    program: PgBackRest,
+    backup: PhysicalBackup,
+    manifest: Manifest | None,
+    directory: Path,
+    version: int,
+    clock: Clock,
+    *,
+    questions: Sequence[Question],
+    on_progress: OnProgress,
+    jobs: int,
+) -> Proof:
+    """Restore into ``directory``, which is not there, look at all of it, and remove it.
+
+    Raises only what says that the backup could not be tried: no room, a repository that does not answer.
+    """
+    began = clock.monotonic()
+    steps: dict[str, float] = {}
+    failures: list[str] = []
+    found = Comparison(0, 0, (), ())
+    beat: datetime | None = None
+    target: Target = (
+        AtPoint(manifest.point, manifest.lsn, manifest.at) if manifest is not None else OfBackup(backup.label)
+    )
+    copy = Copy(program, directory, version, clock, throwaway=True)
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        start = clock.monotonic()
+        try:
+            yield
+        finally:
+            steps[name] = round(clock.monotonic() - start, 3)
+
+    try:
+        with step("log"):
+            archive, _ = restore.check_log(program, backup, target, with_tail=False)
+            failures += [
+                f"repository {backup.repository} lacks {gap} of the log after this backup"
+                for gap in plan.promised((backup,), archive, backup.label)
+            ]
+        restore.check_room(directory.parent, backup, plan.to_replay(backup, target, archive))
+        copy.make()
+        with step("restore"):
+            kind, value = plan.recovery(target)
+            argv = commands.restore(
+                program.layout, program.settings.number(backup.repository), backup.label, copy.files,
+                kind=kind, target=value, idle=True,
+            )  # fmt: skip
+            program.work(
+                argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress
+            )
+        with step("start"):
+            copy.start()
+        with copy.connect("postgres") as connection:
+            beat = heartbeat.newest(connection)
+        if manifest is not None:
+            with step("compare"):
+                found = compare(manifest, copy.connect)
+            failures += found.differences
+        with step("ask"):
+            failures += ask(copy, questions)
+        with step("amcheck"):
+            failures += _amcheck(copy, jobs)
+        with step("stop"):
+            copy.stop()
+        with step("checksums"):
+            failures += _checksums(copy)
+    except HomeportError as e:
+        if e.code not in WRONG_BACKUP:
+            raise
+        failures.append("; ".join((e.sentence, *_short(e.details))))
+    finally:
+        copy.end()
+        remove(directory, directory.parent, clock)
+    return Proof(
+        backup.repository, backup.label, clock.now(), round(clock.monotonic() - began, 3), tuple(failures),
+        found.undecided, steps, found.tables, found.rows, beat, manifest.point if manifest else None,
+    )  # fmt: skip
+
+
+def _short(details: Iterable[str]) -> list[str]:
+    return [line.strip() for line in details][:4]
+
+
+def _amcheck(copy: Copy, jobs: int) -> list[str]:
+    ran = copy.run(commands.amcheck(copy.programs, copy.directory, jobs), CHECK_TIMEOUT)
+    if ran.ok:
+        return []
+    lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+    return [f"pg_amcheck: {line}" for line in lines[:5]] or [f"pg_amcheck ended with status {ran.returncode}"]
+
+
+def _checksums(copy: Copy) -> list[str]:
+    ran = copy.run(commands.checksums(copy.programs, copy.files), CHECK_TIMEOUT)
+    if ran.ok:
+        return []
+    lines = [line.strip() for line in ran.stderr.splitlines() if "error" in line]
+    return [f"pg_checksums: {line}" for line in lines[:5]] or [f"pg_checksums ended with {ran.returncode}"]
+
+
+def ask(copy: Copy, questions: Iterable[Question]) -> list[str]:
+    """What does not hold."""
+    import psycopg
+
+    wrong = []
+    for question in questions:
+        try:
+            with copy.connect(question.database) as connection:
+                answer = _answer(connection, question)
+        except (psycopg.Error, HomeportError) as e:
+            wrong.append(f"question {question.name} cannot be asked: {str(e).splitlines()[0]}")
+            continue
+        if answer is None:
+            wrong.append(f"question {question.name}: no row")
+        elif question.expect and answer[0] != question.expect:
+            wrong.append(f"question {question.name}: {answer[0][:80]} instead of {question.expect}")
+    return wrong
+
+
+def _answer(connection: Connection, question: Question) -> tuple[str] | None:
+    """The first value's text; None where there is no row."""
+    from psycopg import sql
+
+    connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{QUESTION_SECONDS}s")))
+    connection.execute("SET default_transaction_read_only = on")
+    if question.role is not None:
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(question.role)))
+    # Prepared, so that it is one statement.
+    cursor = connection.execute(question.sql.encode(), prepare=True)
+    if cursor.fetchone() is None or cursor.pgresult is None:
+        return None
+    value = cursor.pgresult.get_value(0, 0)
+    return (value.decode("utf-8", "replace") if value is not None else "",)

@@ -1,0 +1,203 @@
+"""A cluster's files as they were at a moment, beside those that serve."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from homeport.backup.physical import commands, heartbeat, plan
+from homeport.backup.physical.copy import Copy, prefer_archive, received_files, remove
+from homeport.backup.physical.errors import (
+    DAMAGED,
+    FAILED,
+    IN_FUTURE,
+    MISSING,
+    NO_SPACE,
+    NOT_STARTED,
+    NOTHING_BEFORE,
+    UNKNOWN,
+    UNREACHABLE,
+    WAL_GAP,
+    WRONG_PASSPHRASE,
+)
+from homeport.backup.physical.model import (
+    AtPoint,
+    AtTime,
+    Newest,
+    OfBackup,
+    PhysicalBackup,
+    Restored,
+    Target,
+)
+from homeport.backup.physical.pgbackrest import OnProgress, PgBackRest
+from homeport.backup.physical.wal import Archive, Segment, received
+from homeport.database import machine
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
+from homeport.kernel.units import format_size
+from homeport.system import files
+
+PASSED_OVER = {
+    t.code for t in (DAMAGED, MISSING, UNREACHABLE, WRONG_PASSPHRASE, WAL_GAP, FAILED, NOT_STARTED)
+}
+"""What an older backup, or another repository, may do better."""
+_RESET = ("restore_command", "recovery_target_name", "recovery_target_time", "recovery_target",
+          "recovery_target_action", "recovery_target_timeline", "archive_mode")  # fmt: skip
+
+
+def tell(target: Target) -> str:
+    match target:
+        case Newest():
+            return "the newest moment"
+        case OfBackup(label):
+            return f"backup {label}"
+        case AtTime(at):
+            return f"{at:%Y-%m-%d %H:%M:%S}"
+        case AtPoint(name):
+            return f"restore point {name}"
+
+
+def choose(
+    program: PgBackRest, target: Target, clock: Clock, repositories: Iterable[str]
+) -> tuple[tuple[PhysicalBackup, ...], list[str]]:
+    """(what leads to the target, which repositories cannot be read and why).
+
+    Raises ``backup.in_future``, ``.unknown_backup``, ``.nothing_before``, or why the only repository cannot be read.
+    """
+    if isinstance(target, AtTime) and target.at > clock.now():
+        raise IN_FUTURE.error(
+            f"cannot return to {tell(target)}: it has not come yet",
+            hint="times are of UTC unless they say otherwise",
+        )
+    order = tuple(repositories)
+    backups: list[PhysicalBackup] = []
+    unreadable: list[str] = []
+    last: HomeportError | None = None
+    for name in order:
+        try:
+            backups += program.backups(name)
+        except HomeportError as e:
+            if e.code not in PASSED_OVER:
+                raise
+            unreadable.append(e.sentence)
+            last = e
+    found = plan.candidates(backups, target, order)
+    if not found:
+        if not backups and last is not None:
+            raise last
+        if isinstance(target, OfBackup):
+            raise UNKNOWN.error(
+                f"cannot find backup {target.label}", hint="homeport backup list", details=unreadable
+            )
+        oldest = min((b.stopped_at for b in backups), default=None)
+        since = f"the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC" if oldest else "there is none"
+        raise NOTHING_BEFORE.error(
+            f"cannot return to {tell(target)}: no backup is from before it", hint=since, details=unreadable
+        )
+    return found, unreadable
+
+
+def check_log(
+    program: PgBackRest, backup: PhysicalBackup, target: Target, *, with_tail: bool
+) -> tuple[Archive, dict[Segment, Path]]:
+    """(the archive, what only the receiver has). Raises ``backup.wal_gap``."""
+    archive = program.archive(backup.repository, backup.archive)
+    layout = program.layout
+    tail: dict[Segment, Path] = {}
+    if with_tail:
+        names = received(received_files(layout.received))
+        tail = {
+            s: layout.received / name
+            for s, name in names.items()
+            if s not in archive.segments and s.number >= backup.start.number
+        }
+    holes = plan.holes(backup, target, archive, tail)
+    if holes:
+        raise WAL_GAP.error(
+            f"cannot come from backup {backup.label} to {tell(target)}: repository {backup.repository} lacks "
+            + ", ".join(map(str, holes)),
+            hint=f"a moment before {holes[0].first} can be restored; a new full backup begins anew",
+            details=[str(g) for g in holes],
+        )
+    return archive, tail
+
+
+def check_room(where: Path, backup: PhysicalBackup, segments: int) -> None:
+    """Raises ``backup.no_space``."""
+    wanted, free = commands.copy_bytes(backup.bytes, segments), files.free_bytes(where)
+    if wanted > free:
+        raise NO_SPACE.error(
+            f"cannot restore {backup.label}: it needs {format_size(wanted)}, and {format_size(free)} are free",
+            hint=f"make room on the disk of {where}",
+        )
+
+
+def restore(
+    program: PgBackRest,
+    target: Target,
+    into: Path,
+    version: int,
+    clock: Clock,
+    *,
+    on_progress: OnProgress,
+    repositories: Iterable[str],
+    timeline: str = "",
+) -> Restored:
+    """``into`` gets the files as ``data``; what a restore that was cut off left there is removed first by the caller.
+
+    Tries one backup after the other while it is the backup that is broken. Raises what the last one came to.
+    """
+    began = clock.monotonic()
+    found, passed_over = choose(program, target, clock, repositories)
+    error: HomeportError | None = None
+    for backup in found:
+        copy = Copy(program, into, version, clock, throwaway=False)
+        try:
+            archive, tail = check_log(program, backup, target, with_tail=not isinstance(target, OfBackup))
+            check_room(into.parent, backup, plan.to_replay(backup, target, archive))
+            copy.make()
+            kind, value = plan.recovery(target)
+            argv = commands.restore(
+                program.layout, program.settings.number(backup.repository), backup.label, copy.files,
+                kind=kind, target=value, timeline=timeline, idle=False,
+            )  # fmt: skip
+            program.work(
+                argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress
+            )
+            copy.add_log(tail)
+            copy.start()
+            return _settle(copy, backup, len(tail), clock.monotonic() - began, clock, passed_over)
+        except HomeportError as e:
+            copy.end()
+            if e.code not in PASSED_OVER:
+                raise
+            passed_over.append(e.sentence)
+            error = e
+            remove(into, into.parent, clock)
+        except BaseException:
+            copy.end()
+            raise
+    assert error is not None
+    raise error
+
+
+def _settle(
+    copy: Copy, backup: PhysicalBackup, tail: int, seconds: float, clock: Clock, passed_over: list[str]
+) -> Restored:
+    """Take away what only the recovery needed, and stop it."""
+    from psycopg import sql
+
+    began = clock.monotonic()
+    timeline = copy.timeline()
+    with copy.connect("postgres") as connection:
+        for setting in _RESET:
+            connection.execute(sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(setting)))
+        beat = heartbeat.newest(connection)
+    last = copy.last_commit()
+    copy.stop()
+    prefer_archive(machine.user(), copy.files, timeline)
+    lsn = copy.left_at(timeline)
+    size = files.tree_bytes(copy.files)
+    copy.finish()
+    return Restored(
+        copy.files, backup.repository, backup.label, timeline, lsn, last, beat, tail, size,
+        seconds + clock.monotonic() - began, tuple(passed_over),
+    )  # fmt: skip

@@ -1,0 +1,419 @@
+"""Physical backups of one cluster. Every call looks at what is there: one before it may have been cut off anywhere.
+
+What a call starts carries its mark, and what it makes lies where the next one finds it: before a backup, a proof
+or a restore begins, whatever a former one left running or lying is ended and removed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from homeport.backup.physical import commands, heartbeat, looking, manifest, plan, proof, restore
+from homeport.backup.physical.copy import left_over, remove
+from homeport.backup.physical.errors import BUSY, FAILED, IN_THE_WAY, NOT_ARCHIVING, UNKNOWN
+from homeport.backup.physical.model import (
+    Made,
+    PhysicalBackup,
+    Progress,
+    RepositoryLook,
+    Restored,
+    Settings,
+    Target,
+)
+from homeport.backup.physical.parse import label as new_label
+from homeport.backup.physical.pgbackrest import PgBackRest
+from homeport.backup.physical.plan import Finding
+from homeport.backup.physical.proof import Proof, Question
+from homeport.backup.physical.receiver import Receiver
+from homeport.backup.physical.records import Records
+from homeport.backup.physical.wal import SEGMENT, Archive, Gap, archived_until, segment
+from homeport.database import machine
+from homeport.database.connect import Connection
+from homeport.database.model import Cluster
+from homeport.database.port import Services
+from homeport.database.provision import Clusters, write_all
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
+from homeport.system import files
+
+ARCHIVING = 120.0
+"""Seconds for a segment to reach every repository."""
+RELOADING = 10.0
+WATCHED = ("archive_command", "synchronous_standby_names")
+RESTORED = "restored-"
+"""Directories of restored files, beside the cluster's own, begin so."""
+Told = Callable[[str, Progress], None]
+"""(repository, how far it is)"""
+
+
+def _silent(_: str, __: Progress) -> None:
+    return None
+
+
+class PhysicalBackups:
+    def __init__(
+        self,
+        data_dir: Path,
+        cluster: Cluster,
+        clusters: Clusters,
+        services: Services,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._cluster = cluster
+        self._clusters = clusters
+        self._services = services
+        self._settings = settings
+        self._clock = clock
+        self._pg = clusters.layout(cluster.name)
+        self._program = PgBackRest(data_dir, cluster.name, settings, clock)
+        self.layout = self._program.layout
+        self.records = Records(self.layout.records)
+        self._receiver = Receiver(self.layout, self._pg, cluster, services, settings, clock)
+
+    # Beginning and ending
+
+    def prepare(self) -> None:
+        """What restoring needs: directories, and the configuration in memory. Idempotent; needs no server."""
+        self._program.prepare(self._pg, self._cluster.port)
+
+    def ensure(self) -> None:
+        """The cluster is archived into every repository, its log received. Idempotent; for each start.
+
+        Raises ``backup.other_cluster``, ``.wrong_passphrase``, ``.repository_unreachable``, ``.not_archiving``.
+        """
+        self.prepare()
+        with self._superuser() as connection:
+            stanza = commands.pgbackrest(self.layout, "stanza-create")
+            self._program.ask(stanza, f"use the repositories of cluster {self._cluster.name}")
+            self._receiver.ensure(connection)
+            self._converge(connection)
+            heartbeat.ensure(connection)
+
+    def _converge(self, connection: Connection) -> None:
+        """The server has the settings that backups need; a receiver that commits wait for is there first."""
+        conf = {self._pg.backup_conf: commands.server_conf(self._settings, self.layout)}
+        if write_all(conf, machine.user()):
+            self._receiver.restart(connection)
+        deadline = self._clock.monotonic() + RELOADING
+        wanted = commands.server_settings(self._settings, self.layout)
+        while True:
+            found = connection.execute(
+                "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)", (list(WATCHED),)
+            ).fetchall()
+            if all(wanted[name] == value for name, value in found) or self._clock.monotonic() > deadline:
+                return
+            connection.execute("SELECT pg_reload_conf()")
+            self._clock.sleep(0.05)
+
+    def disable(self) -> None:
+        """Nothing is archived any more. What was backed up stays."""
+        self._pg.backup_conf.unlink(missing_ok=True)
+        with self._superuser() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+            self._receiver.remove(connection)
+        self._program.forget()
+
+    def clean(self) -> None:
+        """End and remove what calls that were killed left. ``backup.busy`` where one is under way."""
+        with self._alone("backup", "tidy up"), self._alone("copy", "tidy up"):
+            return
+
+    # Making
+
+    def backup(self, *, full: bool = False, told: Told = _silent) -> tuple[Made, ...]:
+        """One in each repository, and a manifest that holds at one moment after all of them.
+
+        An incremental one becomes a full one where there is none to stand on. All repositories are tried; raises
+        what went wrong in one of them, with the names of those that have theirs in its details.
+        """
+        made: list[tuple[PhysicalBackup, float]] = []
+        failed: list[HomeportError] = []
+        with self._alone("backup", "back up"):
+            for name in self._names:
+                try:
+                    made.append(self._into(name, full, told))
+                except HomeportError as e:
+                    failed.append(e)
+            if made:
+                self._manifest(made)
+        if failed:
+            first = failed[0]
+            others = [e.sentence for e in failed[1:]]
+            there = [f"repository {b.repository} has {b.label}" for b, _ in made]
+            raise first.type.error(first.sentence, hint=first.hint, details=[*first.details, *others, *there])
+        return tuple(self._made(b, seconds) for b, seconds in made)
+
+    def _into(self, name: str, full: bool, told: Told) -> tuple[PhysicalBackup, float]:
+        began = self._clock.monotonic()
+        argv = commands.backup(self.layout, self._settings.number(name), full=full)
+        doing = f"back up cluster {self._cluster.name} into repository {name}"
+        output = self._program.work(argv, "backup", doing, lambda p: told(name, p))
+        label = new_label(output)
+        backup = next((b for b in self._program.backups(name) if b.label == label), None)
+        if backup is None:
+            raise FAILED.error(f"cannot {doing}: it ended well, and the repository does not list it")
+        return backup, self._clock.monotonic() - began
+
+    def _made(self, backup: PhysicalBackup, seconds: float) -> Made:
+        found = self.records.manifest(backup.repository, backup.label)
+        return Made(backup, round(seconds, 3), found.point if found else "")
+
+    def _manifest(self, made: Sequence[tuple[PhysicalBackup, float]]) -> None:
+        point = f"homeport_backup_{self._clock.now():%Y%m%dT%H%M%S}"
+        taken = manifest.take(lambda name: self._clusters.superuser(self._cluster, name), point, self._clock)
+        self.flush()
+        for backup, _ in made:
+            self.records.keep_manifest(backup.repository, backup.label, taken)
+
+    def flush(self) -> str:
+        """All that is committed by now reaches every repository; returns the name of its last segment.
+
+        Raises ``backup.not_archiving``.
+        """
+        with self._superuser() as connection:
+            heartbeat.ensure(connection)
+            heartbeat.beat(connection)
+            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+            assert row is not None
+            wanted = segment(row[0])
+            deadline = self._clock.monotonic() + ARCHIVING
+            while True:
+                last = looking.look(connection, self._pg.files)
+                done = archived_until(last.last_archived)
+                if done is not None and done >= wanted:
+                    return str(wanted)
+                if self._clock.monotonic() > deadline:
+                    failed = f"; {last.last_failed} failed" if last.last_failed else ""
+                    raise NOT_ARCHIVING.error(
+                        f"cannot archive {wanted} of cluster {self._cluster.name} within {ARCHIVING:g} s{failed}",
+                        hint="the server's log says why",
+                    )
+                self._clock.sleep(0.1)
+
+    def beat(self) -> datetime:
+        """Write the heartbeat; once a minute."""
+        with self._superuser() as connection:
+            heartbeat.ensure(connection)
+            return heartbeat.beat(connection)
+
+    # Looking
+
+    def list(self) -> tuple[RepositoryLook, ...]:
+        """What each repository holds; one that cannot be read tells why in its ``problem``."""
+        return tuple(self._look(name) for name in self._names)
+
+    def _look(self, name: str) -> RepositoryLook:
+        try:
+            return self._program.look(name)
+        except HomeportError as e:
+            return RepositoryLook(name, problem=e.sentence)
+
+    def get(self, repository: str, label: str | None = None) -> PhysicalBackup:
+        """The named one, or the newest. Raises ``backup.unknown_backup``, and why a repository cannot be read."""
+        found = self._program.backups(repository)
+        chosen = next((b for b in reversed(found) if label is None or b.label == label), None)
+        if chosen is None:
+            which = f"backup {label}" if label else "a backup"
+            raise UNKNOWN.error(
+                f"cannot find {which} in repository {repository}", hint="homeport backup list"
+            )
+        return chosen
+
+    def continuity(self, repository: str, base: str | None = None) -> tuple[Gap, ...]:
+        """What is missing of the log, from the start of ``base`` on; of its oldest backup for None."""
+        return plan.promised(self._program.backups(repository), self._program.archive(repository), base)
+
+    def findings(self, bases: dict[str, str] | None = None) -> tuple[Finding, ...]:
+        """All that endangers a recovery. ``bases``: by repository, the backup from which the log was promised.
+
+        Raises ``database.not_answering``.
+        """
+        archives: dict[str, Archive] = {}
+        missing: dict[str, tuple[Gap, ...]] = {}
+        problems: dict[str, str] = {}
+        with self._superuser() as connection:
+            look = looking.look(connection, self._pg.files)
+        for name in self._names:
+            try:
+                archives[name] = self._program.archive(name)
+                missing[name] = plan.promised(
+                    self._program.backups(name), archives[name], (bases or {}).get(name)
+                )
+            except HomeportError as e:
+                archives.pop(name, None)
+                problems[name] = e.sentence
+        return plan.findings(
+            look,
+            commands.archive_command(self.layout),
+            archives,
+            missing,
+            problems,
+            receiver_runs=self._receiver.runs(),
+        )
+
+    def lost_if_now(self) -> tuple[datetime | None, datetime]:
+        """(the newest heartbeat that every repository has, now), by the server's clock: how much would be lost
+        with the machine."""
+        with self._superuser() as connection:
+            look = looking.look(connection, self._pg.files)
+            done = archived_until(look.last_archived)
+            if done is None:
+                return None, look.now
+            end = (done.number + 1) * SEGMENT
+            return heartbeat.newest_until(connection, f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"), look.now
+
+    def tidy_received(self) -> tuple[str, ...]:
+        """Remove received segments that every repository has; returns their names."""
+        return self._receiver.tidy(tuple(self._program.archive(name) for name in self._names))
+
+    # Removing
+
+    def expire(self, repository: str, drop: Sequence[str], base: str | None) -> None:
+        """Remove the backups ``drop`` and those that stand on them, then the log that nothing needs any more.
+
+        ``base``: all of the log since its start stays (``retention.Selection.base``). Already gone is fine. The
+        last full backup of a repository is refused.
+        """
+        number = self._settings.number(repository)
+        with self._alone("backup", "remove backups of"):
+            for label in drop:
+                if any(b.label == label for b in self._program.backups(repository)):
+                    doing = f"remove {label} from repository {repository}"
+                    self._program.ask(commands.expire(self.layout, number, label), doing)
+            left = self._program.backups(repository)
+            if left:
+                count = plan.since(left, base) if base is not None else len(left)
+                self._program.ask(
+                    commands.expire_archive(self.layout, number, count), f"remove the log from {repository}"
+                )
+            self.records.forget_all_but(repository, [b.label for b in left])
+
+    # Proving
+
+    def prove(
+        self,
+        repository: str,
+        label: str | None = None,
+        *,
+        questions: Sequence[Question] = (),
+        told: Told = _silent,
+    ) -> Proof:
+        """Restore a backup (the newest for None), look at it, remove the copy. Its proof is kept, passed or not.
+
+        Needs no server. Raises what says that it could not be tried: ``backup.no_space``, ``.busy``,
+        ``.repository_unreachable``.
+        """
+        with self._alone("copy", "prove a backup of"):
+            backup = self.get(repository, label)
+            found = proof.prove(
+                self._program,
+                backup,
+                self.records.manifest(repository, backup.label),
+                self.layout.scratch / "proof",
+                self._cluster.version,
+                self._clock,
+                questions=questions,
+                on_progress=lambda p: told(repository, p),
+                jobs=self._settings.processes,
+            )
+            self.records.keep_proof(found)
+            return found
+
+    # Restoring
+
+    def restore(
+        self,
+        target: Target,
+        name: str,
+        *,
+        repositories: Sequence[str] | None = None,
+        timeline: str = "",
+        told: Told = _silent,
+    ) -> Restored:
+        """The cluster's files at the target, in ``restored-NAME`` beside its own, stopped and whole.
+
+        What serves is not touched; where it answers, all that is committed by now is archived first. Where the
+        target was restored under this name before, that is ``backup.in_the_way``.
+        """
+        into = self._pg.directory / f"{RESTORED}{name}"
+        with self._alone("copy", "restore"):
+            if into.exists():
+                raise IN_THE_WAY.error(
+                    f"cannot restore into {into}: something was restored there before",
+                    hint="drop that first, or use another name",
+                )
+            # Where it cannot be archived, what was received is in the receiver's files.
+            with suppress(HomeportError):
+                self.flush()
+            return restore.restore(
+                self._program,
+                target,
+                into,
+                self._cluster.version,
+                self._clock,
+                on_progress=lambda p: told("", p),
+                repositories=repositories or self._names,
+                timeline=timeline,
+            )
+
+    def drop_restored(self, name: str) -> None:
+        into = self._pg.directory / f"{RESTORED}{name}"
+        with self._alone("copy", "drop a copy of"):
+            remove(into, self._pg.directory, self._clock)
+
+    def take_place(self, name: str) -> Path:
+        """The cluster serves what was restored under ``name``; returns where its files before that are now.
+
+        The server is down meanwhile: hold its clients first. May be cut off anywhere and called again.
+        """
+        restored, before = (
+            self._pg.directory / f"{RESTORED}{name}" / "data",
+            self._pg.directory / f"before-{name}",
+        )
+        with self._alone("backup", "return"), self._alone("copy", "return"):
+            if not restored.exists() and not before.exists():
+                raise UNKNOWN.error(f"cannot return to {name}: nothing was restored under that name")
+            if restored.exists():
+                self._services.stop(self._receiver.service)
+                self._services.stop(self._cluster.service)
+                if not before.exists() and self._pg.files.exists():
+                    self._pg.files.rename(before)
+                restored.rename(self._pg.files)
+            self._clusters.ensure(self._cluster.name, dedicated=self._cluster.dedicated)
+            with self._superuser() as connection:
+                # What it received is of the log that was left.
+                self._receiver.begin_anew(connection)
+            files.remove_tree(restored.parent, within=self._pg.directory)
+        self.flush()
+        return before
+
+    # Inside
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(r.name for r in self._settings.repositories)
+
+    def _superuser(self) -> AbstractContextManager[Connection]:
+        return self._clusters.superuser(self._cluster)
+
+    @contextmanager
+    def _alone(self, what: str, doing: str) -> Iterator[None]:
+        """Nobody else does ``what`` ("backup" or "copy") to this cluster; what a killed one left is gone."""
+        lock = self.layout.lock.with_suffix(f".{what}")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(files.lock(lock, what=f"{doing} cluster {self._cluster.name}"))
+            except HomeportError as e:
+                raise BUSY.error(
+                    f"cannot {doing} cluster {self._cluster.name}: the same is under way",
+                    hint="try again when it is done",
+                ) from e
+            self._program.end_left_over(what)
+            if what == "copy":
+                for directory in left_over(self.layout.scratch):
+                    remove(directory, self.layout.scratch, self._clock)
+                for directory in left_over(self._pg.directory):
+                    remove(directory, self._pg.directory, self._clock)
+            yield
