@@ -84,13 +84,14 @@ class RunPrinter:
                     click.echo(f"  {line}")
 
     def _stage(self, told: dict[str, Any]) -> None:
-        after = screen.dim(format_duration(told["seconds"]))
-        click.echo(f"  {MARKS[told['outcome']]} {told['stage']}  {after}")
         lines = told["lines"] if told["outcome"] == "failed" else []
-        # Checks run side by side: what one said may stand far above what another said since.
+        # Checks run side by side: what one said may stand far above what another said since. And a stage may
+        # end sooner than what it printed is read.
         if lines and lines[-1] not in self._near:
             for text in lines:
                 click.echo(f"  {screen.dim('│')} {screen.printable(text)}", err=True)
+        after = screen.dim(format_duration(told["seconds"]))
+        click.echo(f"  {MARKS[told['outcome']]} {told['stage']}  {after}")
 
     def close(self) -> None:
         if self._partial and self._show:

@@ -78,6 +78,8 @@ class Window:
     stable: Side | None = None
     """The release before; None: it gets no traffic by plan, and the canary is alone."""
     seconds: float = 1.0
+    crowded: bool = False
+    """Other work took most of the machine: who had to wait for it is slow, whatever release it is of."""
 
 
 @dataclass(frozen=True, slots=True)

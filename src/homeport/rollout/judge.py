@@ -244,7 +244,8 @@ class Judge:
         rollout = parts.spec(trial.app, trial.environment, trial.release).rollout
         now = parts.clock.now()
         entries, position = self._tail.read(trial.position.log)
-        if trial.phase == WATCH and self._crowd.is_crowded([pid for _, pid in trial.position.pids]):
+        crowded = self._crowd.is_crowded([pid for _, pid in trial.position.pids])
+        if trial.phase == WATCH and crowded:
             # Beside nothing, what others do to the machine would look like the release's doing.
             entries = ()
         window, counted = trials.window(trial, counts, entries, now)
@@ -260,7 +261,7 @@ class Judge:
         if is_quiet and not (signals or died or over):
             # A canary may wait for traffic for days.
             return
-        evidence = verdict.look(trial.evidence, [window], trials.settings(rollout), signals)
+        evidence = verdict.look(trial.evidence, [replace(window, crowded=crowded)], trials.settings(rollout), signals)
         if died and not evidence.condemned:
             evidence = replace(evidence, condemned=(died,))
         condemned = bool(evidence.condemned) and not kept

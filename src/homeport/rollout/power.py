@@ -29,6 +29,12 @@ QUANTILES_ALONE = 2
 FEWEST_SECONDS = 0.010
 """Nobody feels less. Measured: of two equal sides the one with fewer requests, whose connections are colder,
 had a 95th percentile of 4 ms beside 2 ms, and on a busy machine of 14 ms beside 5 ms."""
+CROWDED_CLUMP = 4.0
+"""On a machine that is busy with other work a process waits for its turn, and all that it was asked meanwhile
+is slow together."""
+MOST_A_LOOK = 1 / 3
+"""What one look may add to the evidence for slowness, of what a roll-back takes: a process that was held up
+once, for however many requests, is no slow release."""
 WORTH_WAITING = 500
 """Where answers are so fast that three times as much is no difference that counts, more are not waited for."""
 SLOWER_THAN_ALLOWED = 2.0

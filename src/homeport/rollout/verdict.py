@@ -38,11 +38,13 @@ from homeport.rollout.canary import (
 )
 from homeport.rollout.evidence import Process, gain, gain_alone
 from homeport.rollout.power import (
+    CROWDED_CLUMP,
     ERROR_BETS,
     FEWEST_ERRORS,
     FEWEST_LATENCIES,
     LATENCY_BETS,
     LATENCY_ODDS,
+    MOST_A_LOOK,
     QUANTILES,
     latencies_needed,
     limits,
@@ -230,7 +232,7 @@ def _latency_against_stable(evidence: Evidence, windows: Sequence[Window], setti
     measured = [w for w in windows if w.canary.latencies]
     if settings.max_latency_increase is None or known < FEWEST_LATENCIES or not measured:
         return evidence.slower
-    tables: list[list[tuple[int, int, int, int]]] = [[] for _ in QUANTILES]
+    tables: list[list[tuple[tuple[int, int, int, int], float]]] = [[] for _ in QUANTILES]
     alone: list[tuple[int, int, float]] = []
     far = limits_alone(past, settings)
     for n, (edge, limit) in enumerate(limits(past, settings)):
@@ -243,13 +245,16 @@ def _latency_against_stable(evidence: Evidence, windows: Sequence[Window], setti
             elif w.stable is not None and w.stable.latencies:
                 over = above(w.canary.latencies, limit)
                 others = above(w.stable.latencies, edge)
-                tables[n].append((over, of, over + others, of + sum(w.stable.latencies)))
+                clump = settings.clump * (CROWDED_CLUMP if w.crowded else 1.0)
+                tables[n].append(((over, of, over + others, of + sum(w.stable.latencies)), clump))
         alone.append((hits, requests, bound))
+
+    most = settings.log_threshold * MOST_A_LOOK
 
     def won(n: int, odds: float) -> float:
         q = n // len(LATENCY_ODDS)
-        beside = (gain(odds, *table, settings.clump) for table in tables[q])
-        return fsum((*beside, gain_alone(odds, *alone[q], settings.clump)))
+        beside = (gain(odds, *table, clump) for table, clump in tables[q])
+        return min(most, fsum((*beside, gain_alone(odds, *alone[q], settings.clump))))
 
     gains = [won(n, odds) for n, (odds, _) in enumerate(LATENCY_BETS)]
     return evidence.slower.after(LATENCY_BETS, gains)

@@ -132,6 +132,33 @@ def test_a_spike_that_slows_both_down_condemns_nobody():
     assert not play(*looks, under=USUAL).condemned
 
 
+def held_up(looks, times, waited=20, **more):
+    """A canary like its other side, but that of all it was asked in some looks so many waited."""
+    r = random.Random(4)
+    return [
+        Window(
+            measured(
+                ([0.3] * waited if n in times else []) + lognormal(r, 20 - waited * (n in times), 0.01, 0.3)
+            ),
+            measured(lognormal(r, 20, 0.01, 0.3)),
+            **more,
+        )
+        for n in range(looks)
+    ]
+
+
+def test_a_process_that_was_held_up_once_is_not_slow():
+    assert not play(*held_up(40, (20,)), under=USUAL).condemned
+    assert play(*held_up(40, range(20, 40)), under=USUAL).condemned
+
+
+def test_on_a_busy_machine_it_takes_more_to_be_slow():
+    some = range(20, 25)
+    assert play(*held_up(40, some, 7), under=USUAL).condemned
+    assert not play(*held_up(40, some, 7, crowded=True), under=USUAL).condemned
+    assert play(*held_up(60, range(20, 60), 7, crowded=True), under=USUAL).condemned
+
+
 def test_below_two_milliseconds_nothing_is_slow():
     looks = [Window(measured([0.0019] * 20), measured([0.0001] * 20))] * 60
     assert not play(*looks, under=USUAL).condemned
