@@ -153,7 +153,7 @@ def test_a_process_that_was_held_up_once_is_not_slow():
 
 
 def test_on_a_busy_machine_it_takes_more_to_be_slow():
-    some = range(20, 25)
+    some = range(20, 28)
     assert play(*held_up(40, some, 7), under=USUAL).condemned
     assert not play(*held_up(40, some, 7, crowded=True), under=USUAL).condemned
     assert play(*held_up(60, range(20, 60), 7, crowded=True), under=USUAL).condemned
