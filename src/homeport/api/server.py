@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from homeport.api import (
+    backups,
     databases,
     dora,
     environments,
@@ -69,6 +70,7 @@ def make(s: Services) -> FastAPI:
         migrations.router(s),
         sources.router(s),
         databases.router(s),
+        backups.router(s),
         _streaming(s),
     ):
         app.include_router(router, prefix="/v1")

@@ -10,7 +10,8 @@ from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status, trials
-from homeport.rollout.data import contracts
+from homeport.rollout.backups.services import BackupServices
+from homeport.rollout.data import contracts, health
 from homeport.rollout.data.migrations import Migrations
 from homeport.rollout.data.rounds import DatabaseServices
 from homeport.rollout.model import Change, ChangeKind, Environment, Release, ReleaseState
@@ -54,6 +55,7 @@ class Services:
     sources: Sources
     migrations: Migrations
     databases: DatabaseServices
+    backups: BackupServices
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]
@@ -221,6 +223,10 @@ class Services:
             edge="up" if _answers(parts.edge.observe) else "down",
             supervisor="up" if _answers(parts.runtime.observe) else "down",
             apps=apps,
+            databases=[
+                wire.ProblemWith(what=p.what, sentence=p.sentence, hint=p.hint, is_down=p.is_down)
+                for p in health.problems(parts, self.databases.rotations)
+            ],
         )
 
 

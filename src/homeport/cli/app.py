@@ -9,6 +9,7 @@ import click
 
 from homeport.api.client import Client
 from homeport.cli import (
+    backup,
     begin,
     cancel,
     ci,
@@ -265,6 +266,7 @@ for command in (
     modes.read_only,
     cron.cron,
     db.db,
+    backup.backup,
     db.cache,
     git.remote,
     git.source,

@@ -21,8 +21,13 @@ Say = Callable[[str, Mapping[str, Any]], None]
 
 def main() -> int:
     request = json.load(sys.stdin)
+    return answer(lambda say: WORKS[request["work"]](request, say, RealClock()))
+
+
+def answer(work: Callable[[Say], Any]) -> int:
+    """Do it, and tell how it ended."""
     try:
-        done = WORKS[request["work"]](request, _say, RealClock())
+        done = work(_say)
     except HomeportError as e:
         _print(
             {"error": {"code": e.code, "sentence": e.sentence, "hint": e.hint, "details": list(e.details)}}

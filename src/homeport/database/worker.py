@@ -31,11 +31,14 @@ def nobody(kind: str, values: Mapping[str, Any]) -> None:
 
 
 class Worker:
-    """Every call may come from any thread. ``data_dir`` marks what it starts."""
+    """Every call may come from any thread. ``data_dir`` marks what it starts; ``module`` is what a child runs."""
 
-    def __init__(self, data_dir: Path, python: str = sys.executable) -> None:
+    def __init__(
+        self, data_dir: Path, python: str = sys.executable, module: str = "homeport.database.child"
+    ) -> None:
         self._data = data_dir
         self._python = python
+        self._module = module
 
     def run(
         self,
@@ -70,7 +73,7 @@ class Worker:
 
         lines = _Lines(take)
         status, reason = process.stream(
-            (self._python, "-P", "-m", "homeport.database.child"),
+            (self._python, "-P", "-m", self._module),
             timeout=timeout,
             cwd=Path("/"),
             env={**BASE, process.OWNER: str(self._data), process.INSTANCE: name},
@@ -87,7 +90,7 @@ class Worker:
             raise CANCELLED.error(f"cannot go on with {name}: it was stopped")
         how = "it took too long" if reason else f"it ended with status {status}"
         raise WORK_FAILED.error(
-            f"cannot finish {work} of a database: {how}", hint="see logs/serve.log", details=stray
+            f"cannot finish {work} of {name}: {how}", hint="see logs/serve.log", details=stray
         )
 
 

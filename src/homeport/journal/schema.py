@@ -14,6 +14,7 @@ from sqlalchemy import (
     text,
 )
 
+from homeport.journal import schema_backups as schema_backups
 from homeport.journal.metadata import metadata as metadata
 from homeport.journal.schema_databases import clusters as clusters
 from homeport.journal.schema_databases import contracts as contracts
@@ -148,6 +149,7 @@ instances = Table(
     Index("ix_instances_environment", "app", "environment"),
 )
 
+# Without a foreign key to apps: some are the machine's own.
 secrets = Table(
     "secrets",
     metadata,
@@ -161,7 +163,6 @@ secrets = Table(
     Column("source", String),
     Column("actor", String, nullable=False),
     Column("created_at", String, nullable=False),
-    ForeignKeyConstraint(["app"], ["apps.name"]),
 )
 
 modes = Table(

@@ -26,8 +26,10 @@ from homeport.guard.vault import Vault
 from homeport.journal.durable import DurableChanges
 from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.ids import ChangeId
 from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
+from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.data.due import Contracts
 from homeport.rollout.data.migrations import Migrations
 from homeport.rollout.data.rounds import DatabaseServices
@@ -129,9 +131,15 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     worker = Worker(data_dir)
     migrations = Migrations(parts, worker)
     advance = Advance(parts, judge, migrations)
-    changes = DurableChanges(
-        database, lambda id: pipelines.advance(id) if id.startswith("p-") else advance(id)
-    )
+    backups = BackupServices.of(parts, advance.closing)
+
+    def carry_on(id: ChangeId) -> bool:
+        if id.startswith("b-"):
+            return backups.backups.advance(id)
+        return pipelines.advance(id) if id.startswith("p-") else advance(id)
+
+    changes = DurableChanges(database, carry_on)
+    backups.starting(changes.start)
     rollouts = Rollouts(parts, changes.start)
     pipelines = Pipelines(parts, rollouts, changes.start, LocalIdentities(), advance.closing, migrations)
     settings_ = Settings(parts)
@@ -149,6 +157,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     def look_after_databases() -> None:
         contracts.tick()
         databases.rounds.tick()
+        backups.rounds.tick()
 
     def look_after_previews() -> None:
         previews.expire()
@@ -177,6 +186,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         sources=sources,
         migrations=migrations,
         databases=databases,
+        backups=backups,
         version=__version__,
         started_at=clock.now(),
         doctor=lambda: doctor.findings(parts, databases),
@@ -186,7 +196,8 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     with contextlib.suppress(HomeportError):
         # Before anything resumes: what was recorded last is in force.
         parts.publish()
-    changes.launch((*(c.id for c in state.running()), *pipelines.unfinished()))
+    unfinished = (*pipelines.unfinished(), *map(ChangeId, backups.backups.runs.unfinished()))
+    changes.launch((*(c.id for c in state.running()), *unfinished))
     keeper.start()
     judge.start(rollouts)
     sleep.start()

@@ -1,0 +1,25 @@
+"""Errors of backups as a whole."""
+
+from homeport.kernel.errors import Kind, declare
+
+UNKNOWN_REPOSITORY = declare(
+    "backup.unknown_repository", Kind.NOT_FOUND, "No repository for backups has that name."
+)
+REPOSITORY_EXISTS = declare(
+    "backup.repository_exists", Kind.CONFLICT, "A repository of that name is another place."
+)
+BAD_REPOSITORY = declare("backup.bad_repository", Kind.INVALID, "A repository's name or place is not usable.")
+OTHER_PASSPHRASE = declare(
+    "backup.other_passphrase", Kind.INVALID, "The passphrase is not the one that the other repositories have."
+)
+WEAK_PASSPHRASE = declare(
+    "backup.weak_passphrase", Kind.INVALID, "A passphrase is too short to protect a backup."
+)
+NO_REPOSITORIES = declare(
+    "backup.no_repositories", Kind.CONFLICT, "There is no repository for backups yet, so none can be made."
+)
+UNDER_WAY = declare("backup.run_under_way", Kind.CONFLICT, "A run of the same kind is under way.", retry=True)
+UNKNOWN_RUN = declare("backup.unknown_run", Kind.NOT_FOUND, "There is no run of that id.")
+NOT_RUNNING = declare("backup.not_running", Kind.CONFLICT, "The run ended already.")
+NOTHING_TO_DO = declare("backup.nothing_to_do", Kind.INVALID, "What is to be backed up is not there.")
+KEY_REUSED = declare("backup.key_reused", Kind.CONFLICT, "The idempotency key began another run.")

@@ -1,0 +1,122 @@
+"""The table of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from homeport.backup.errors import UNKNOWN_RUN
+from homeport.backup.model import RUN, RUNNING, Run, Step
+from homeport.journal import schema_backups as tables
+from homeport.journal.store import Store, Transaction, parse_time, text_time
+
+_R = tables.backup_runs.c
+
+
+class Runs:
+    """Reading; the functions below write, within a transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, id: str) -> Run:
+        """Raises ``backup.unknown_run``."""
+        found = self.find(id)
+        if found is None:
+            raise UNKNOWN_RUN.error(f"cannot find run {id[:40]!r}", hint="homeport backup runs")
+        return found
+
+    def find(self, id: str) -> Run | None:
+        if RUN.fullmatch(id) is None:
+            return None
+        with self._store.read() as c:
+            row = c.execute(sa.select(tables.backup_runs).where(_R.id == id)).first()
+        return _run(row) if row is not None else None
+
+    def list(self, *, kinds: Iterable[str] = (), limit: int = 50) -> tuple[Run, ...]:
+        """The newest first."""
+        query = sa.select(tables.backup_runs).order_by(_R.started_at.desc(), _R.id).limit(limit)
+        wanted = tuple(kinds)
+        if wanted:
+            query = query.where(_R.kind.in_(wanted))
+        with self._store.read() as c:
+            return tuple(_run(row) for row in c.execute(query))
+
+    def unfinished(self) -> tuple[str, ...]:
+        with self._store.read() as c:
+            return tuple(c.execute(sa.select(_R.id).where(_R.state == RUNNING)).scalars())
+
+    def under_way(self, lane: str) -> Run | None:
+        with self._store.read() as c:
+            row = c.execute(sa.select(tables.backup_runs).where(_R.state == RUNNING, _R.lane == lane)).first()
+        return _run(row) if row is not None else None
+
+
+def insert(tx: Transaction, run: Run) -> None:
+    """Raises sqlalchemy's IntegrityError where one of its lane runs, or the id is there."""
+    tx.execute(
+        tables.backup_runs.insert().values(
+            id=run.id,
+            kind=run.kind,
+            subject=run.subject,
+            request=dict(run.request),
+            actor=run.actor,
+            state=run.state,
+            steps=_steps(run),
+            cancel=run.cancel,
+            started_at=text_time(run.started_at),
+            finished_at=None,
+            lane=run.lane,
+        )
+    )
+
+
+def update(tx: Transaction, run: Run) -> None:
+    tx.execute(
+        tables.backup_runs.update()
+        .where(_R.id == run.id)
+        .values(
+            state=run.state,
+            steps=_steps(run),
+            finished_at=text_time(run.finished_at) if run.finished_at else None,
+        )
+    )
+
+
+def cancel(tx: Transaction, id: str, actor: str) -> None:
+    tx.execute(tables.backup_runs.update().where(_R.id == id).values(cancel=actor))
+
+
+def forget(tx: Transaction, before: str, keep: int) -> None:
+    """Remove runs that began before ``before``, but for the newest ``keep``."""
+    newest = sa.select(_R.id).order_by(_R.started_at.desc()).limit(keep)
+    tx.execute(
+        tables.backup_runs.delete().where(
+            _R.state != RUNNING, _R.started_at < before, _R.id.not_in(newest.scalar_subquery())
+        )
+    )
+
+
+def _steps(run: Run) -> Any:
+    # As JSON and back: what cannot be written is found before the row is.
+    return json.loads(json.dumps([s.to_json() for s in run.steps]))
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        id=row.id,
+        kind=row.kind,
+        subject=row.subject,
+        lane=row.lane,
+        request=row.request,
+        actor=row.actor,
+        state=row.state,
+        steps=tuple(Step.of(s) for s in row.steps),
+        cancel=row.cancel,
+        started_at=parse_time(row.started_at),
+        finished_at=parse_time(row.finished_at) if row.finished_at else None,
+    )

@@ -1,0 +1,365 @@
+"""Backups of a machine: begun, carried on after a kill, looked at. Every call may come from any thread."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from homeport.backup import events, plan, runs
+from homeport.backup.errors import (
+    KEY_REUSED,
+    NO_REPOSITORIES,
+    NOT_RUNNING,
+    UNDER_WAY,
+    WEAK_PASSPHRASE,
+)
+from homeport.backup.model import (
+    CANCELLED,
+    FAILED,
+    MAKING,
+    PASSED,
+    RUNNING,
+    SKIPPED,
+    Run,
+    Step,
+    next_step,
+    outcome,
+)
+from homeport.backup.port import Owners, Wanted
+from homeport.backup.repositories import Place, Recorded, Repositories
+from homeport.backup.runs import Runs
+from homeport.database.migrations.errors import CANCELLED as STOPPED
+from homeport.database.worker import Worker
+from homeport.journal.store import Store, text_time
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
+from homeport.kernel.ids import ChangeId
+
+log = logging.getLogger(__name__)
+
+HERE = "here:"
+SHORTEST = 12
+"""Characters of a passphrase. Whoever has a repository may try as many as they like."""
+LONG = 48 * 3600.0
+SHORT = 300.0
+KEPT_RUNS = 1000
+
+Told = Callable[[Mapping[str, Any]], None]
+Here = Callable[[Run, Step, Told], Any]
+"""(run, step, progress) to a result: what the control plane does itself."""
+
+
+class Backups:
+    def __init__(
+        self,
+        store: Store,
+        repositories: Repositories,
+        worker: Worker,
+        owners: Owners,
+        clock: Clock,
+        data_dir: str,
+        closing: threading.Event,
+    ) -> None:
+        self._store = store
+        self.repositories = repositories
+        self._worker = worker
+        self._owners = owners
+        self._clock = clock
+        self._data_dir = data_dir
+        self._closing = closing
+        self._start: Callable[[ChangeId], None] = lambda _: None
+        self.here: dict[str, Here] = {}
+        self.runs = Runs(store)
+
+    def starting(self, start: Callable[[ChangeId], None]) -> None:
+        """``start`` gives durable work its workflow."""
+        self._start = start
+
+    # Repositories
+
+    def add_repository(
+        self, name: str, place: Place, keys: Mapping[str, str], passphrase: str, *, actor: str
+    ) -> Recorded:
+        """Have it there, opened by the passphrase too, clusters archived into it.
+
+        Raises ``backup.bad_repository``, ``.repository_exists``, ``.other_passphrase``, ``.weak_passphrase``, and
+        what its place raises; then it is as if it had not been asked for.
+        """
+        if len(passphrase) < SHORTEST:
+            raise WEAK_PASSPHRASE.error(
+                f"cannot use this passphrase: it has fewer than {SHORTEST} characters",
+                hint="whoever has the repository may try as often as they like; six random words are good",
+            )
+        busy = self.runs.under_way(MAKING)
+        if busy is not None:
+            raise UNDER_WAY.error(
+                f"cannot add {name}: run {busy.id} is under way", hint=f"homeport backup cancel {busy.id}"
+            )
+        is_new = self.repositories.add(name, place, keys, actor=actor)
+        try:
+            self._prepare(passphrase, same=True)
+        except HomeportError:
+            if is_new:
+                self.repositories.withdraw(name)
+            raise
+        if is_new:
+            self.repositories.made(name, actor=actor)
+        return self.repositories.get(name)
+
+    def set_passphrase(self, passphrase: str) -> None:
+        """Another passphrase for all repositories; that before opens what was backed up under it."""
+        self._must_have_repositories()
+        if len(passphrase) < SHORTEST:
+            raise WEAK_PASSPHRASE.error(
+                f"cannot use this passphrase: it has fewer than {SHORTEST} characters"
+            )
+        self._prepare(passphrase, same=False)
+
+    def remove_repository(self, name: str, *, actor: str) -> Recorded:
+        """It gets no more backups; what it holds stays."""
+        busy = self.runs.under_way(MAKING)
+        if busy is not None:
+            raise UNDER_WAY.error(
+                f"cannot remove {name}: run {busy.id} is under way", hint=f"homeport backup cancel {busy.id}"
+            )
+        removed = self.repositories.remove(name, actor=actor)
+        clusters = self._clusters(self._owners.wanted())
+        if not self.repositories.list():
+            self._do("disable", {"clusters": list(clusters)})
+        else:
+            self._do("prepare", {"clusters": clusters})
+        return removed
+
+    def _prepare(self, passphrase: str, *, same: bool) -> None:
+        self._do(
+            "prepare",
+            {"passphrase": passphrase, "same": same, "clusters": self._clusters(self._owners.wanted())},
+        )
+
+    def _must_have_repositories(self) -> tuple[str, ...]:
+        names = tuple(r.name for r in self.repositories.ready())
+        if not names:
+            coming = [r.name for r in self.repositories.list() if not r.ready]
+            if coming:
+                raise NO_REPOSITORIES.error(
+                    f"cannot back up: repository {coming[0]} was not made yet",
+                    hint=f"homeport backup repository add {coming[0]} again, or remove it",
+                )
+            raise NO_REPOSITORIES.error(
+                "cannot back up: there is no repository to back up into",
+                hint="homeport backup repository add NAME /a/directory/on/another/disk, or an S3-compatible store",
+            )
+        return names
+
+    @staticmethod
+    def _clusters(wanted: Wanted) -> dict[str, bool]:
+        return {c.name: c.synchronous for c in wanted.clusters}
+
+    def _do(self, work: str, request: Mapping[str, Any], *, timeout: float = SHORT) -> Any:
+        return self._worker.run(
+            work, {"data_dir": self._data_dir, **request}, name=f"backup.{work}", timeout=timeout
+        )
+
+    # Beginning
+
+    def back_up(self, *, full: bool = False, prove: bool = True, actor: str, id: str | None = None) -> Run:
+        """Begin a backup of all that there is, into every repository, with its proofs."""
+        names = self._must_have_repositories()
+        steps = plan.backup_steps(self._owners.wanted(), names, full=full, prove=prove)
+        return self.begin("backup", "all", MAKING, {"full": full, "prove": prove}, steps, actor=actor, id=id)
+
+    def begin(
+        self,
+        kind: str,
+        subject: str,
+        lane: str,
+        request: Mapping[str, Any],
+        steps: Sequence[Step],
+        *,
+        actor: str,
+        id: str | None = None,
+    ) -> Run:
+        """With an ``id`` that a run has already, that run. Raises ``backup.run_under_way``."""
+        if id is not None and (known := self.runs.find(id)) is not None:
+            if (known.kind, known.subject) != (kind, subject):
+                raise KEY_REUSED.error(f"cannot begin it: the key began {known.kind} of {known.subject}")
+            return known
+        now = self._clock.now()
+        run = Run(id or new_id(), kind, subject, lane, request, actor, RUNNING, tuple(steps), "", now, None)
+        try:
+            with self._store.transaction(actor) as tx:
+                runs.insert(tx, run)
+                tx.append(
+                    events.RunStarted(
+                        run=run.id, what=kind, subject=subject, steps=[s.name for s in run.steps]
+                    )
+                )
+                runs.forget(tx, text_time(now), KEPT_RUNS)
+        except IntegrityError:
+            busy = self.runs.under_way(lane)
+            which = f"run {busy.id} ({busy.kind} of {busy.subject})" if busy else "another"
+            raise UNDER_WAY.error(
+                f"cannot begin {kind} of {subject}: {which} is under way",
+                hint=f"homeport backup show {busy.id}" if busy else "try again",
+            ) from None
+        self._start(ChangeId(run.id))
+        return run
+
+    def cancel(self, id: str, *, actor: str) -> Run:
+        """Ask for a run's end. Raises ``backup.not_running``."""
+        run = self.runs.get(id)
+        if run.is_over:
+            raise NOT_RUNNING.error(f"cannot cancel run {id}: it {run.state} already")
+        with self._store.transaction(actor) as tx:
+            runs.cancel(tx, id, actor)
+        return self.runs.get(id)
+
+    # Carrying on
+
+    def advance(self, id: str) -> bool:
+        """Do one step; whether the run is over. Made again after it was cut off anywhere."""
+        run = self.runs.find(id)
+        if run is None or run.is_over:
+            return True
+        found = next_step(run)
+        if found is None:
+            self._end(run)
+            return True
+        step, how = found
+        if how != "do":
+            state = SKIPPED if how == "skip" else CANCELLED
+            self._ended(run, replace(step, state=state))
+            return False
+        began = self._clock.now()
+        step = replace(step, state=RUNNING, started_at=text_time(began), error=None, progress={})
+        self._keep(run.with_step(step))
+        try:
+            result = self._carry_out(run, step)
+        except HomeportError as e:
+            if self._closing.is_set():
+                # Cut off with the control plane: the next one does it again.
+                return False
+            cancelled = e.type is STOPPED
+            told = {"code": e.code, "sentence": e.sentence, "hint": e.hint or "", "details": list(e.details)}
+            step = replace(step, state=CANCELLED if cancelled else FAILED, error=told)
+        except Exception:
+            log.exception("%s of run %s", step.name, id)
+            told = {
+                "code": "",
+                "sentence": "nobody foresaw what went wrong",
+                "hint": "see logs/serve.log",
+                "details": [],
+            }
+            step = replace(step, state=FAILED, error=told)
+        else:
+            step = judged(replace(step, state=PASSED, result=result))
+        seconds = (self._clock.now() - began).total_seconds()
+        self._ended(
+            self.runs.get(id),
+            replace(step, finished_at=text_time(self._clock.now()), seconds=round(seconds, 3)),
+        )
+        return False
+
+    def _carry_out(self, run: Run, step: Step) -> Any:
+        def progress(values: Mapping[str, Any]) -> None:
+            self._keep(run.with_step(replace(step, progress=values)))
+
+        if step.work.startswith(HERE):
+            return self.here[step.work.removeprefix(HERE)](run, step, progress)
+        return self._worker.run(
+            step.work,
+            {"data_dir": self._data_dir, **step.request},
+            name=f"backup.{run.id}",
+            told=lambda kind, values: progress(values),
+            stop=lambda: self._stop(run.id, step),
+            timeout=LONG,
+        )
+
+    def _stop(self, id: str, step: Step) -> str | None:
+        if self._closing.is_set():
+            return "closing"
+        return self.runs.get(id).cancel or None if not step.always else None
+
+    def _keep(self, run: Run) -> None:
+        with self._store.transaction("homeport") as tx:
+            runs.update(tx, run)
+
+    def _ended(self, run: Run, step: Step) -> None:
+        with self._store.transaction("homeport") as tx:
+            runs.update(tx, run.with_step(step))
+            tx.append(
+                events.StepEnded(
+                    run=run.id,
+                    step=step.name,
+                    outcome=step.state,
+                    seconds=step.seconds,
+                    detail=str((step.error or {}).get("sentence", "")),
+                )
+            )
+
+    def _end(self, run: Run) -> None:
+        now = self._clock.now()
+        ended = replace(run, state=outcome(run), finished_at=now)
+        with self._store.transaction("homeport") as tx:
+            runs.update(tx, ended)
+            tx.append(
+                events.RunEnded(
+                    run=run.id,
+                    what=run.kind,
+                    subject=run.subject,
+                    outcome=ended.state,
+                    seconds=round((now - run.started_at).total_seconds(), 3),
+                    reason=ended.reason,
+                )
+            )
+
+    # Looking
+
+    def wanted(self) -> Wanted:
+        return self._owners.wanted()
+
+    def listed(self) -> Any:
+        """All backups in all repositories (``works.list_``)."""
+        self._must_have_repositories()
+        return self._do("list", {"clusters": list(self._clusters(self._owners.wanted()))})
+
+    def look(self) -> Mapping[str, Any]:
+        """What endangers recoveries just now (``works.look``)."""
+        wanted = self._owners.wanted()
+        clusters = self._clusters(wanted)
+        if not clusters or not self.repositories.ready():
+            return {}
+        found: Mapping[str, Any] = self._do("look", {"clusters": clusters, "window": wanted.window})
+        return found
+
+
+def judged(step: Step) -> Step:
+    """A proof that failed is a step that failed."""
+    if step.work not in ("prove", "prove-files") or not step.result:
+        return step
+    failures = list(step.result["failures"])
+    if not failures:
+        return step
+    told = {
+        "code": "backup.not_proven",
+        "sentence": failures[0],
+        "hint": "older backups may be proven: homeport backup list; make a new one: homeport backup run --full",
+        "details": failures[1:],
+    }
+    return replace(step, state=FAILED, error=told)
+
+
+def new_id() -> str:
+    return f"b-{secrets.token_hex(5)}"
+
+
+def id_of(key: str) -> str:
+    """The run that an idempotency key begins."""
+    return f"b-{hashlib.sha256(key.encode()).hexdigest()[:10]}"

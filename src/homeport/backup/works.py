@@ -1,0 +1,303 @@
+"""What a child can be asked to do for backups, by name. A request and a result are JSON; no secret is in a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from homeport.backup.errors import OTHER_PASSPHRASE
+from homeport.backup.files import model as files_model
+from homeport.backup.files import stage
+from homeport.backup.files.plan import Sources
+from homeport.backup.files.sealing import is_for
+from homeport.backup.files.service import FileBackups
+from homeport.backup.physical.model import Made, PhysicalBackup, Progress
+from homeport.backup.physical.proof import Question
+from homeport.backup.physical.service import PhysicalBackups
+from homeport.backup.retention import Backup, Kind, Selection, select
+from homeport.backup.toolbox import Toolbox
+from homeport.journal.store import text_time
+from homeport.kernel.errors import HomeportError
+from homeport.kernel.secret import Secret
+from homeport.spec.model_backup import Keep
+
+Say = Callable[[str, Mapping[str, Any]], None]
+Request = Mapping[str, Any]
+Work = Callable[[Toolbox, Request, Say], Any]
+
+TELL_EVERY = 0.5
+"""Seconds between two words about progress."""
+
+
+def prepare(box: Toolbox, request: Request, say: Say) -> Any:
+    """Have every repository, opened by the passphrase, and every cluster archived into them."""
+    found = box.files()
+    made = found.prepare()
+    if request.get("passphrase"):
+        passphrase = Secret(request["passphrase"])
+        if request.get("same") and _is_another(found, passphrase):
+            raise OTHER_PASSPHRASE.error(
+                "cannot use this passphrase: the other repositories have another one",
+                hint="the same one opens them all; homeport backup passphrase changes it everywhere",
+            )
+        found.set_passphrase(passphrase)
+    for name, synchronous in request["clusters"].items():
+        box.physical(name, synchronous=synchronous).ensure()
+    return {"made": list(made)}
+
+
+def cluster(box: Toolbox, request: Request, say: Say) -> Any:
+    """Back up a cluster into every repository."""
+    physical = _ensured(box, request["cluster"], synchronous=request["synchronous"])
+    made = physical.backup(full=request["full"], told=_telling(box, say))
+    return {"made": [_made(m) for m in made]}
+
+
+def files(box: Toolbox, request: Request, say: Say) -> Any:
+    """Back up a series of files into every repository."""
+    sources = Sources(
+        request["series"], tuple(request["trees"]), tuple(request["databases"]), tuple(request["sealed"])
+    )
+    made = box.files().backup(sources, on_progress=_telling_files(box, say))
+    return {"made": [asdict(m) | {"rate": round(m.rate)} for m in made]}
+
+
+def prove(box: Toolbox, request: Request, say: Say) -> Any:
+    """Prove a cluster's backup: the named one, or the newest."""
+    questions = [Question(**q) for q in request["questions"]]
+    physical = box.physical(request["cluster"])
+    physical.prepare()
+    return physical.prove(
+        request["repository"], request.get("label"), questions=questions, told=_telling(box, say)
+    ).document()
+
+
+def prove_files(box: Toolbox, request: Request, say: Say) -> Any:
+    """Prove the newest backup of a series of files in a repository."""
+    found = box.files()
+    snapshots, _ = found.restic(request["repository"]).snapshots()
+    mine = [s for s in snapshots if s.series == request["series"] and s.is_finished]
+    if not mine:
+        return None
+    chosen = (
+        next((s for s in mine if s.id.startswith(request["snapshot"])), None)
+        if request.get("snapshot")
+        else mine[-1]
+    )
+    if chosen is None:
+        return None
+    return found.prove(request["repository"], chosen.id).document()
+
+
+def prune(box: Toolbox, request: Request, say: Say) -> Any:
+    """Remove what need not be kept. What fails in one repository does not keep the others from it."""
+    removed: dict[str, list[str]] = {}
+    problems: list[HomeportError] = []
+    window = timedelta(seconds=request["window"])
+    keeps = {name: Keep(**values) for name, values in request["keep"].items()}
+    others = Keep(**request["others"])
+    for name in request["clusters"]:
+        physical = box.physical(name)
+        physical.prepare()
+        for repository in (r.name for r in box.repositories.list()):
+            try:
+                chosen = selection(physical, repository, keeps.get(name, others), window, box)
+                drop = [b.id for b, _ in chosen.drop]
+                physical.expire(repository, drop, chosen.base.id if chosen.base else None)
+                removed[f"{name} in {repository}"] = drop
+            except HomeportError as e:
+                problems.append(e)
+        physical.tidy_received()
+    for repository in (r.name for r in box.repositories.list()):
+        try:
+            for series, chosen in box.files().prune(repository, keeps, others).items():
+                removed[f"{series} in {repository}"] = [b.id for b, _ in chosen.drop]
+        except HomeportError as e:
+            problems.append(e)
+    if problems:
+        first = problems[0]
+        raise first.type.error(first.sentence, hint=first.hint, details=[e.sentence for e in problems[1:]])
+    return {"removed": {k: v for k, v in removed.items() if v}}
+
+
+def look(box: Toolbox, request: Request, say: Say) -> Any:
+    """What endangers each cluster's recovery just now, and how much would be lost with the machine."""
+    found: dict[str, Any] = {}
+    window = timedelta(seconds=request["window"])
+    for name, synchronous in request["clusters"].items():
+        try:
+            physical = _ensured(box, name, synchronous=synchronous)
+            physical.beat()
+            bases = {}
+            for listed in physical.list():
+                if not listed.problem:
+                    chosen = _select(physical, listed.name, listed.backups, Keep(), window, box)
+                    if chosen.base is not None:
+                        bases[listed.name] = chosen.base.id
+            findings = [asdict(f) for f in physical.findings(bases)]
+            newest, now = physical.lost_if_now()
+            lost = round((now - newest).total_seconds()) if newest is not None else None
+            found[name] = {"lost": lost, "findings": findings}
+        except HomeportError as e:
+            finding = {"code": e.code, "sentence": e.sentence, "hint": e.hint or "", "wants_full": False}
+            found[name] = {"lost": None, "findings": [finding]}
+    return found
+
+
+def list_(box: Toolbox, request: Request, say: Say) -> Any:
+    """All backups in all repositories, with their proofs."""
+    clusters, series, problems = [], [], []
+    for name in request["clusters"]:
+        physical = box.physical(name)
+        physical.prepare()
+        for listed in physical.list():
+            if listed.problem:
+                problems.append(
+                    {"repository": listed.name, "of": f"cluster {name}", "problem": listed.problem}
+                )
+            for b in listed.backups:
+                proof = physical.records.proof(listed.name, b.label)
+                clusters.append({"cluster": name, **_backup(b), "proof": proof.document() if proof else None})
+    found = box.files()
+    for repository in (r.name for r in box.repositories.list()):
+        try:
+            snapshots, _ = found.restic(repository).snapshots()
+        except HomeportError as e:
+            problems.append({"repository": repository, "of": "files", "problem": e.sentence})
+            continue
+        proofs = found.records.proofs(repository)
+        for s in snapshots:
+            proof_ = proofs.get(s.id)
+            series.append(
+                {
+                    "repository": repository,
+                    "series": s.series,
+                    "snapshot": s.id,
+                    "at": text_time(s.at),
+                    "finished": s.is_finished,
+                    "proof": proof_.document() if proof_ else None,
+                }
+            )
+    return {"clusters": clusters, "files": series, "problems": problems}
+
+
+def disable(box: Toolbox, request: Request, say: Say) -> Any:
+    """Clusters are archived nowhere any more."""
+    for name in request["clusters"]:
+        box.physical(name).disable()
+    return {}
+
+
+WORKS: dict[str, Work] = {
+    "prepare": prepare,
+    "cluster": cluster,
+    "files": files,
+    "prove": prove,
+    "prove-files": prove_files,
+    "prune": prune,
+    "look": look,
+    "list": list_,
+    "disable": disable,
+}
+
+
+def _is_another(found: FileBackups, passphrase: Secret) -> bool:
+    try:
+        there = stage.recipient(found.layout)
+    except HomeportError:
+        return False
+    return not is_for(passphrase, there)
+
+
+def selection(
+    physical: PhysicalBackups, repository: str, keep: Keep, window: timedelta, box: Toolbox
+) -> Selection:
+    """What of a cluster's backups in one repository stays and goes."""
+    listed = next(r for r in physical.list() if r.name == repository)
+    if listed.problem:
+        physical.get(repository)
+    return _select(physical, repository, listed.backups, keep, window, box)
+
+
+def _select(
+    physical: PhysicalBackups,
+    repository: str,
+    backups: tuple[PhysicalBackup, ...],
+    keep: Keep,
+    window: timedelta,
+    box: Toolbox,
+) -> Selection:
+    kinds = {"full": Kind.FULL, "diff": Kind.DIFFERENTIAL, "incr": Kind.INCREMENTAL}
+    found = []
+    for b in backups:
+        proof = physical.records.proof(repository, b.label)
+        found.append(
+            Backup(
+                b.label,
+                b.stopped_at,
+                kinds[b.kind],
+                proven=proof is not None and not proof.failures,
+                broken=proof is not None and bool(proof.failures),
+                needs=b.needs,
+            )
+        )
+    return select(found, keep, box.clock.now(), window=window)
+
+
+def _ensured(box: Toolbox, name: str, *, synchronous: bool) -> PhysicalBackups:
+    physical = box.physical(name, synchronous=synchronous)
+    if not box.is_ensured(name, synchronous=synchronous):
+        physical.ensure()
+    return physical
+
+
+def _backup(b: PhysicalBackup) -> dict[str, Any]:
+    return {
+        "repository": b.repository,
+        "label": b.label,
+        "kind": b.kind,
+        "started_at": text_time(b.started_at),
+        "stopped_at": text_time(b.stopped_at),
+        "bytes": b.bytes,
+        "stored_bytes": b.stored_bytes,
+    }
+
+
+def _made(made: Made) -> dict[str, Any]:
+    b = made.backup
+    rate = round(b.bytes / made.seconds) if made.seconds else 0
+    return {**_backup(b), "seconds": made.seconds, "rate": rate, "manifest": made.manifest}
+
+
+def _telling(box: Toolbox, say: Say) -> Callable[[str, Progress], None]:
+    last = -TELL_EVERY
+
+    def tell(repository: str, p: Progress) -> None:
+        nonlocal last
+        now = box.clock.monotonic()
+        if now - last >= TELL_EVERY or p.done == p.total:
+            last = now
+            say(
+                "progress",
+                {"repository": repository, "done": p.done, "total": p.total, "rate": round(p.rate)},
+            )
+
+    return tell
+
+
+def _telling_files(box: Toolbox, say: Say) -> Callable[[files_model.Progress], None]:
+    last = -TELL_EVERY
+
+    def tell(p: files_model.Progress) -> None:
+        nonlocal last
+        now = box.clock.monotonic()
+        if now - last >= TELL_EVERY:
+            last = now
+            say(
+                "progress",
+                {"repository": p.repository, "done": p.bytes, "total": p.total_bytes, "rate": round(p.rate)},
+            )
+
+    return tell

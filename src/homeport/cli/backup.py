@@ -1,0 +1,200 @@
+"""Commands for backups."""
+
+import sys
+from typing import Any
+
+import click
+
+from homeport.cli import backup_view, screen
+from homeport.cli.context import Session, name, pass_session
+from homeport.kernel.errors import Kind, declare
+
+NO_PASSPHRASE = declare("cli.no_passphrase", Kind.INVALID, "No passphrase was given.")
+NO_KEYS = declare(
+    "cli.no_store_keys", Kind.INVALID, "The access key of an S3-compatible store was not given."
+)
+BAD = declare(
+    "cli.backup_wrong",
+    Kind.FAILED,
+    "A backup, a restore or a drill did not end well, or could not be brought back.",
+)
+LARGEST = 1000
+LONG_CALL = 400.0
+
+
+@click.group()
+def backup() -> None:
+    """Backups of databases, files and Homeport itself, and their proofs."""
+
+
+@backup.command("run")
+@click.option("--full", is_flag=True, help="Of databases everything, not only what changed.")
+@click.option("--no-proof", is_flag=True, help="Do not restore and check it afterwards.")
+@click.option("--no-wait", is_flag=True, help="Begin it, and do not wait for its end.")
+@pass_session
+def run(session: Session, full: bool, no_proof: bool, no_wait: bool) -> None:
+    """Back up everything now, and prove it by restoring it."""
+    found = session.client.send("POST", "/v1/backups", {"full": full, "prove": not no_proof})
+    finish(session, found, wait=not no_wait)
+
+
+def finish(session: Session, run: dict[str, Any], *, wait: bool) -> None:
+    """Follow a run to its end; exit 7 where it did not pass."""
+    if wait:
+        run = backup_view.follow(session, run)
+    session.show(run, lambda r: backup_view.ended(r) if wait else click.echo(f"{r['id']} began"))
+    if wait and run["state"] != "passed":
+        sys.exit(7)
+
+
+@backup.command("status")
+@click.option("--now", is_flag=True, help="Look now, not at what was seen within the last minute.")
+@pass_session
+def status(session: Session, now: bool) -> None:
+    """Whether everything could be brought back. Exit status 1 where not."""
+    client = session.patient(LONG_CALL) if now else session.client
+    found = client.get("/v1/backups/status", now=now or None)
+    session.show(found, lambda f: backup_view.status(f, session.clock.now()))
+    if not found["ok"]:
+        sys.exit(1)
+
+
+@backup.command("list")
+@pass_session
+def list_(session: Session) -> None:
+    """Print all backups in all repositories, with their proofs."""
+    found = session.patient(LONG_CALL).get("/v1/backups")
+    session.show(found, lambda f: backup_view.backups(f, session.clock.now()))
+
+
+@backup.command("runs")
+@click.option("-n", "--lines", "most", default=20, type=click.IntRange(1, 500), help="How many.")
+@pass_session
+def runs(session: Session, most: int) -> None:
+    """Print runs of backups, restores and drills, the newest first."""
+    found = session.client.get("/v1/backups/runs", limit=most)
+    session.show(found, lambda f: backup_view.runs(f, session.clock.now()))
+
+
+@backup.command("show")
+@click.argument("run")
+@pass_session
+def show(session: Session, run: str) -> None:
+    """Print a run with its steps."""
+    found = session.client.get(f"/v1/backups/runs/{name('run', run)}")
+    session.show(found, backup_view.run)
+
+
+@backup.command("cancel")
+@click.argument("run")
+@pass_session
+def cancel(session: Session, run: str) -> None:
+    """End a run; what it made so far stays, or is tidied up by the next one."""
+    found = session.client.send("POST", f"/v1/backups/runs/{name('run', run)}/cancel")
+    session.show(found, lambda f: click.echo(f"{f['id']} ends"))
+
+
+@backup.command("passphrase")
+@pass_session
+def passphrase(session: Session) -> None:
+    """Set another passphrase for all repositories: asked for, or from stdin. It is not kept."""
+    session.patient(LONG_CALL).send("PUT", "/v1/backups/passphrase", {"passphrase": asked(session)})
+    session.show({}, lambda _: click.echo("set. Keep it where neither this machine nor the repositories are"))
+
+
+def asked(session: Session, *, confirm: bool = True) -> str:
+    """A passphrase, from the terminal or from stdin."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
+    text = sys.stdin.buffer.read(LARGEST + 1).decode("utf-8", "replace").strip("\r\n")
+    if not text:
+        raise NO_PASSPHRASE.error(
+            "cannot go on: no passphrase was given", hint="type it at the prompt, or give it to stdin"
+        )
+    return text
+
+
+@backup.group("repository")
+def repository() -> None:
+    """Where backups go: directories and S3-compatible stores."""
+
+
+@repository.command("list")
+@pass_session
+def repositories(session: Session) -> None:
+    """Print the repositories."""
+    found = session.client.get("/v1/backups/repositories")
+    session.show(
+        found,
+        lambda f: (
+            screen.columns(("REPOSITORY", "PLACE"), [(r["name"], r["place"]) for r in f])
+            if f
+            else click.echo("none: homeport backup repository add NAME DIRECTORY")
+        ),
+    )
+
+
+@repository.command("add")
+@click.argument("name_", metavar="NAME")
+@click.argument("path", required=False, metavar="[DIRECTORY]")
+@click.option("--endpoint", default="", metavar="URL", help="Of an S3-compatible store: https://HOST")
+@click.option("--bucket", default="", help="Its bucket, which exists.")
+@click.option("--prefix", default="", help="A path in the bucket.")
+@click.option("--region", default="", help="The bucket's region.")
+@click.option("--ca", default="", metavar="FILE", help="Certificates that the store's is checked by.")
+@pass_session
+def add(
+    session: Session,
+    name_: str,
+    path: str | None,
+    endpoint: str,
+    bucket: str,
+    prefix: str,
+    region: str,
+    ca: str,
+) -> None:
+    """Have one more place for backups: a directory, or an S3-compatible store.
+
+    Asks for the passphrase (or reads it from stdin) that opens backups when this machine is gone; the same for all
+    repositories. The store's access key is taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    """
+    keys = {"key": "", "secret_key": ""}
+    if bucket:
+        for key, variable in (("key", "AWS_ACCESS_KEY_ID"), ("secret_key", "AWS_SECRET_ACCESS_KEY")):
+            keys[key] = session.variables.get(variable, "")
+            if not keys[key]:
+                raise NO_KEYS.error(
+                    f"cannot add {name_}: {variable} is not set",
+                    hint="the environment, not the command line, which every user of this machine can read",
+                )
+    place = {
+        "path": str(session.directory / path) if path else "",
+        "endpoint": endpoint,
+        "bucket": bucket,
+        "prefix": prefix.strip("/"),
+        "region": region,
+        "ca": str(session.directory / ca) if ca else "",
+    }
+    body = {"name": name("repository", name_), "place": place, **keys, "passphrase": asked(session)}
+    found = session.patient(LONG_CALL).send("POST", "/v1/backups/repositories", body)
+
+    def told(f: dict[str, Any]) -> None:
+        click.echo(
+            f"{f['name']} is {f['place']}. The first backup begins within a minute: homeport backup status"
+        )
+        click.echo(
+            "Without the passphrase nobody opens it, and Homeport does not keep it: write it down elsewhere"
+        )
+
+    session.show(found, told)
+
+
+@repository.command("remove")
+@click.argument("name_", metavar="NAME")
+@pass_session
+def remove(session: Session, name_: str) -> None:
+    """Back up there no more. What it holds stays."""
+    found = session.patient(LONG_CALL).send("DELETE", f"/v1/backups/repositories/{name('repository', name_)}")
+    session.show(
+        found, lambda f: click.echo(f"{f['name']} gets no more backups; what {f['place']} holds stays")
+    )

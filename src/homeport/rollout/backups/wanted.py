@@ -1,0 +1,83 @@
+"""What there is to be backed up: clusters and storage of what serves, and what homeport.toml asks of it."""
+
+from __future__ import annotations
+
+from homeport.backup.files.plan import sources
+from homeport.backup.port import Wanted, WantedCluster, WantedFiles, together
+from homeport.rollout.model import Environment
+from homeport.rollout.parts import Parts
+from homeport.spec.model import PREVIEW
+from homeport.spec.model_backup import Backup, Keep, ProofQuery
+
+Asked = dict[tuple[str, str], Backup | None]
+"""By app and environment."""
+
+
+class DataOwners:
+    """Reaches no server. Previews are not backed up: they are made from what is."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def wanted(self) -> Wanted:
+        asked: Asked = {(e.app, e.name): self._asked(e) for e in self._environments()}
+        return Wanted(
+            clusters=self._clusters(asked),
+            files=self._files(asked),
+            schedules=tuple(b for b in asked.values() if b is not None),
+        )
+
+    def _environments(self) -> list[Environment]:
+        return [e for e in self._parts.state.environments() if not e.name.startswith(PREVIEW)]
+
+    def _asked(self, environment: Environment) -> Backup | None:
+        if environment.serving is None:
+            return None
+        return self._parts.spec(environment.app, environment.name, environment.serving).backup
+
+    def _clusters(self, asked: Asked) -> tuple[WantedCluster, ...]:
+        state = self._parts.stores.state
+        found = []
+        for cluster in state.clusters():
+            if cluster.state != "ready":
+                continue
+            rows = [r for r in state.databases() if r.cluster == cluster.name and r.state == "ready"]
+            backups = [b for r in rows if (b := asked.get((r.app, r.environment))) is not None]
+            questions = [
+                {
+                    "name": f"{r.app}.{r.environment}.{q.name}",
+                    "database": r.database,
+                    "sql": q.query,
+                    "expect": q.expect,
+                    "role": r.owner,
+                }
+                for r in rows
+                for q in _questions(asked.get((r.app, r.environment)))
+                if q.database == r.name
+            ]
+            found.append(
+                WantedCluster(
+                    cluster.name,
+                    together([b.keep for b in backups]),
+                    max((b.window for b in backups), default=Backup().window),
+                    any(b.synchronous for b in backups),
+                    tuple(questions),
+                )
+            )
+        return tuple(found)
+
+    def _files(self, asked: Asked) -> tuple[WantedFiles, ...]:
+        keeps: dict[str, Keep] = {
+            f"{app}.{environment}": b.keep for (app, environment), b in asked.items() if b is not None
+        }
+        own = together(list(keeps.values()))
+        here = [
+            (app, environment)
+            for app, environment in asked
+            if (self._parts.data_dir / "storage" / app / environment).is_dir()
+        ]
+        return tuple(WantedFiles(s, keeps.get(s.series, own)) for s in sources(here))
+
+
+def _questions(backup: Backup | None) -> tuple[ProofQuery, ...]:
+    return backup.proof if backup is not None else ()
