@@ -44,8 +44,8 @@ nothing = { kind = "refresh", target = "not_there", schedule = "@every 2s" }
 [database.notes]
 engine = "sqlite"
 path = "notes/notes.db"
-[storage]
-notes = "notes"
+[storage.notes]
+path = "notes"
 """
 
 
@@ -233,22 +233,34 @@ def test_a_restart_fails_no_request(homeport, db):
 def test_a_rotation_ends_though_the_control_plane_is_killed_and_no_request_fails(homeport, db, shop):
     """Killed as soon as the rotation is recorded, and again while the app is rolled."""
     former = db("url").stdout.strip()
+    command = homeport.start("run", "--", "sleep", "600", cwd=shop.directory)
+    homeport.wait(lambda: kinds(homeport, "command.run"))
     with Load(homeport) as load:
         homeport.wait(lambda: load.sent > 3)
+        before = {kind: len(kinds(homeport, kind)) for kind in ("database.rotated", "instance.started")}
         rotating = homeport.start("db", "rotate", cwd=shop.directory)
-        for kind in ("database.rotated", "instance.started"):
-            count = len(kinds(homeport, kind)) if kind != "database.rotated" else 0
-            homeport.wait(lambda kind=kind, count=count: len(kinds(homeport, kind)) > count)
+        for kind, count in before.items():
+            homeport.wait(lambda kind=kind, count=count: len(kinds(homeport, kind)) > count, what=kind)
             os.kill(homeport.pid_of("serve"), signal.SIGKILL)
         output, _ = rotating.communicate(timeout=60)
         homeport.wait(lambda: homeport.environment("shop")["serving"] == "r2", what=output)
         assert not refuses(former), "instances kept for a way back have the former login"
         assert db.of()["rotating_since"]
+        assert "kept warm for a way back" in output
         newest = db("url").stdout.strip()
         assert newest != former
-        done = db("rotate", "--now").stdout
+        hurried = homeport.start("db", "rotate", "--now", cwd=shop.directory)
+        path = "/v1/apps/shop/environments/production/databases/main/rotation"
+        homeport.wait(
+            lambda: (homeport.ask(path)["warm"], homeport.ask(path)["others"]) == (0, 1), seconds=60
+        )
+        assert not refuses(former), "a command that was begun before has the former login"
+        command.terminate()
+        command.communicate(timeout=30)
+        done, _ = hurried.communicate(timeout=90)
+        homeport.wait(lambda: homeport.ask(path)["since"] is None, what=done)
     assert load.failed == []
-    assert "valid no more" in done
+    assert "the former login" in done
     assert refuses(former) and not refuses(newest)
     assert db("url").stdout.strip() == newest
     assert len(kinds(homeport, "database.rotated")) == 1
@@ -265,7 +277,7 @@ def test_insight_tells_what_is_wrong_and_what_mends_it(db):
     assert "locks:" in db("insight", "--rule", "duplicate-index").stdout
     assert "did you mean duplicate-index" in db("insight", "--rule", "duplicate-indx", status=4).stderr
     assert db.json("insight", "--rule", "growth")["rules"] == ["growth"]
-    assert "it is a SQLite file" in db("insight", "--database", "notes", status=3).stderr
+    assert "it is a SQLite file" in db("insight", "--database", "notes", status=5).stderr
 
 
 def test_upkeep_runs_by_the_clock_and_its_outcome_is_shown(homeport, db):
@@ -288,7 +300,7 @@ def test_only_what_nothing_uses_is_dropped_and_only_by_its_name(homeport, db):
     (kept,) = homeport.json("db", "list", "--all-apps")
     assert kept["state"] == "kept"
     assert "homeport db drop shop_production" in homeport.run("db", "list", "--all-apps").stdout
-    homeport.run("db", "drop", "shop_production", "--confirm", "shop", status=2)
+    homeport.run("db", "drop", "shop_production", "--confirm", "shop", status=3)
     homeport.run("db", "drop", "shop_production", "--confirm", "shop_production")
     assert homeport.json("db", "list", "--all-apps") == []
     assert (

@@ -31,6 +31,10 @@ PAGES = (
     "daily-work.md",
     "environments.md",
     "secrets.md",
+    "databases.md",
+    "pooling.md",
+    "migrations.md",
+    "insight.md",
     "modes.md",
     "jobs.md",
     "static-sites.md",
@@ -45,7 +49,7 @@ PAGES = (
     "previews.md",
     "troubleshooting.md",
 )
-READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md", "databases.md")
+READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md")
 """Pages that explain; nothing in them is run."""
 
 _FENCE = re.compile(

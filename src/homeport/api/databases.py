@@ -141,6 +141,19 @@ def _credentials(s: Services) -> APIRouter:
             note=shell.note,
         )
 
+    @router.get(PATH + "/rotation", responses=READ, summary="Why the former login is valid still")
+    def get_rotation(app: App, environment: Environment, database: Database) -> wired.RotationOut:
+        found = s.databases.rotations.under_way(AppName(app), EnvironmentName(environment), database)
+        if found is None:
+            return wired.RotationOut(since=None, serves=True, warm=0, others=0)
+        row, seen = found
+        return wired.RotationOut(
+            since=row.rotated_at,
+            serves=seen.serves_new or not seen.serves,
+            warm=seen.warm,
+            others=seen.others,
+        )
+
     @router.post(
         PATH + "/rotations",
         status_code=202,

@@ -42,9 +42,10 @@ def _looking(s: Services, schemas: Schemas) -> APIRouter:
     def standing(asked: Asked) -> shapes.MigrationsOut:
         found = schemas.ask("look", asked)
         key = (asked.app, asked.environment, found["database"])
-        return shapes.MigrationsOut.model_validate(
-            found | {"waiting": schemas.waiting(*key), "failed": schemas.failed(*key)}
-        )
+        waiting = schemas.waiting(*key)
+        settled = {s["version"] for s in found["statuses"] if s["state"] in ("applied", "rolled back")}
+        failed = [v for v in schemas.failed(*key) if v not in settled and v not in waiting]
+        return shapes.MigrationsOut.model_validate(found | {"waiting": waiting, "failed": failed})
 
     @router.get(base, responses=LOOK, summary="How the migrations of what serves, or of a release, stand")
     def get_migrations(

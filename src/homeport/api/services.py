@@ -10,6 +10,7 @@ from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status, trials
+from homeport.rollout.backups.restores import Restores
 from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.data import contracts, health
 from homeport.rollout.data.migrations import Migrations
@@ -56,6 +57,7 @@ class Services:
     migrations: Migrations
     databases: DatabaseServices
     backups: BackupServices
+    restores: Restores
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]

@@ -275,6 +275,13 @@ class AppOut(Wire):
     environments: list[EnvironmentOut]
 
 
+class ProblemWith(Wire):
+    what: str
+    sentence: str
+    hint: str
+    is_down: bool
+
+
 class StatusOut(Wire):
     version: str
     data_dir: str
@@ -285,6 +292,7 @@ class StatusOut(Wire):
     edge: Literal["up", "down"]
     supervisor: Literal["up", "down"]
     apps: list[AppOut]
+    databases: list[ProblemWith] = Field(description="what is wrong with databases, as far as it shows")
 
 
 class VariablesOut(Wire):

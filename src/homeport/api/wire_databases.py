@@ -97,6 +97,13 @@ class RotatedDatabaseOut(Wire):
     change: ChangeOut | None = Field(description="that gives the app the new login")
 
 
+class RotationOut(Wire):
+    since: datetime | None = Field(description="null: none is under way, and one login is valid")
+    serves: bool = Field(description="the app serves with the new login")
+    warm: int = Field(description="instances with the former login that are kept for a way back, or drain")
+    others: int = Field(description="other instances, runs and commands that may have it")
+
+
 class MendOut(Wire):
     statement: str
     locks: str

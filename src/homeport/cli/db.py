@@ -18,6 +18,8 @@ NO_CLIENT = declare(
 BAD_TIMEOUT = declare("cli.bad_timeout", Kind.INVALID, "A --timeout is no duration.")
 PACKAGES = {"psql": "postgresql-client", "sqlite3": "sqlite3"}
 LONG_CALL = 400.0
+RETIRED_WITHIN = 60.0
+"""Seconds that ``rotate --now`` waits for instances to drain."""
 OPTIONS = {"allow_interspersed_args": False}
 
 which = click.option(
@@ -157,34 +159,39 @@ def rotate(session: Session, database: str, now: bool, quiet: bool) -> None:
     found = session.client.send("POST", _path(session, database, "/rotations"), {"now": now})
     change = found["change"]
     if change is not None and not change["done"]:
-        progress.follow(session, change, quiet=quiet)
+        try:
+            progress.follow(session, change, quiet=quiet)
+        except click.exceptions.Exit as e:
+            if e.exit_code == Kind.ROLLED_BACK.exit_status:
+                screen.note(
+                    "the former login stays valid, and the app is given the new one again by itself; "
+                    f"homeport db rotate{flag(session)} does that at once"
+                )
+            raise
     elif session.json:
         session.show(found, lambda _: None)
     if session.json:
         return
-    state = _standing(session, database)
-    if now:
-        state = _await_retired(session, database)
-    if state is None:
+    state = _await_retired(session, database) if now else _rotation(session, database)
+    if state["since"] is None:
         click.echo("the former login is valid no more")
-    else:
-        click.echo(
-            "the former login stays valid until nothing has it: instances that are kept warm, runs, commands; "
-            f"homeport db rotate --now{flag(session)} does not wait for the warm ones"
+        return
+    click.echo(f"the former login stays valid until nothing has it: {db_view.holders(state)}")
+    if state["warm"] and not now:
+        screen.note(
+            f"homeport db rotate --now{flag(session)} ends instances that are kept warm for a way back"
         )
 
 
-def _standing(session: Session, database: str) -> Any:
-    """Since when a rotation is under way."""
-    found = session.client.get("/v1/databases", app=session.app)
-    mine = (x for x in found if (x["environment"], x["name"]) == (session.environment, database))
-    return next((x["rotating_since"] for x in mine), None)
+def _rotation(session: Session, database: str) -> dict[str, Any]:
+    found: dict[str, Any] = session.client.get(_path(session, database, "/rotation"))
+    return found
 
 
-def _await_retired(session: Session, database: str) -> Any:
-    until = session.clock.monotonic() + 45.0
-    while (state := _standing(session, database)) is not None and session.clock.monotonic() < until:
-        session.clock.sleep(1.0)
+def _await_retired(session: Session, database: str) -> dict[str, Any]:
+    until = session.clock.monotonic() + RETIRED_WITHIN
+    while (state := _rotation(session, database))["since"] and session.clock.monotonic() < until:
+        session.clock.sleep(0.5)
     return state
 
 

@@ -87,6 +87,22 @@ def note(d: Row) -> str:
     return ""
 
 
+def holders(rotation: Row) -> str:
+    """Who may have the former login."""
+    told = []
+    if not rotation["serves"]:
+        told.append("the app has it, and is given the new one as soon as it can")
+    if rotation["warm"]:
+        told.append(f"{_count(rotation['warm'], 'instance')} kept warm for a way back")
+    if rotation["others"]:
+        told.append(_count(rotation["others"], "instance, run or command", "instances, runs or commands"))
+    return "; ".join(told) or "a change is under way"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def sizes(found: Row, most: int) -> None:
     rows = []
     for table in found["tables"][:most]:
@@ -106,7 +122,7 @@ def sizes(found: Row, most: int) -> None:
         ]
     screen.columns(("TABLE", "KIND", "ROWS", "SIZE", "WITH INDEXES"), rows, shorten={"TABLE": 20})
     left = len(found["tables"]) - most
-    more = f", {left} tables more" if left > 0 else ""
+    more = f", {_count(left, 'table')} more" if left > 0 else ""
     click.echo(f"{format_size(found['bytes'])} in all{more}")
     if not found["exact"]:
         screen.note("as of the last VACUUM or ANALYZE: somebody locks a table just now")

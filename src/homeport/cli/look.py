@@ -34,6 +34,7 @@ def status(session: Session) -> None:
         found["apps"] = [session.client.get(f"/v1/apps/{session.app}")]
     session.show(found, lambda s: _status(session, s))
     bad = any(e["health"] in ("down", "degraded") for a in found["apps"] for e in a["environments"])
+    bad = bad or any(p["is_down"] for p in found["databases"])
     if bad or found["edge"] == "down" or found["supervisor"] == "down":
         raise click.exceptions.Exit(1)
 
@@ -53,6 +54,12 @@ def _status(session: Session, s: dict[str, Any]) -> None:
             _environment(e, now, session.environment)
     if not s["apps"]:
         click.echo("no apps yet: homeport deploy in an app's repository")
+    for p in s["databases"]:
+        click.echo()
+        mark = click.style("✗", fg=screen.BAD if p["is_down"] else screen.CAREFUL)
+        for line in screen.wrapped(f"{mark} {screen.printable(p['sentence'])}", 2):
+            click.echo(line)
+        click.echo(screen.dim(f"  {screen.printable(p['hint'])}"))
 
 
 def _environment(e: dict[str, Any], now: datetime, default: str) -> None:

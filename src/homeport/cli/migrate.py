@@ -198,12 +198,12 @@ def lint(session: Session, database: str | None, release: str | None, every: boo
 def trial(session: Session, database: str | None, release: str | None) -> None:
     """Try what is pending up, down and up on a copy of the schema, without rows: times, locks, rewrites.
 
-    Exit status 1: it failed.
+    Exit status 1: it failed, or could not be tried.
     """
     wanted = _request(session, database, release)
     report = _ask(session, "trial", wanted, patient=True)["report"]
     session.show(report, migrate_view.tell_trial)
-    if report["failure"] is not None:
+    if report["failure"] is not None or report.get("note"):
         raise click.exceptions.Exit(1)
 
 
@@ -218,7 +218,7 @@ def up(session: Session, database: str | None, to: str | None, out_of_order: boo
     wanted = {"database": database, "direction": "up", "to": to, "out_of_order": out_of_order}
     found = _ask(session, "plan", wanted)
     if not found["steps"]:
-        session.show(found, lambda f: click.echo(migrate_view.nothing_to_do(f)))
+        session.show(found, lambda f: click.echo(migrate_view.nothing_to_do(f, " of what serves")))
         return
     progress.follow(session, session.client.send("POST", session.path("/migrations"), wanted), quiet=quiet)
 

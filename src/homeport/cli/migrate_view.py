@@ -72,11 +72,11 @@ def tell_plan(found: dict[str, Any]) -> None:
         )
 
 
-def nothing_to_do(found: dict[str, Any]) -> str:
+def nothing_to_do(found: dict[str, Any], of: str = "") -> str:
     if found["waiting"]:
         versions = ", ".join(found["waiting"])
         return f"nothing to do now: {versions} runs when the release that serves has served its watch"
-    return f"nothing to do: database {found['database']} has every migration"
+    return f"nothing to do: database {found['database']} has every migration{of}"
 
 
 def tell_reverted(found: dict[str, Any], where: str) -> None:
@@ -142,13 +142,18 @@ def tell_trial(report: dict[str, Any], indent: str = "") -> None:
     _tell_list(report, "leavings", "after up and down the schema is not as before:", indent)
     _tell_list(report, "unstable", "the second up gives another schema than the first:", indent)
     _tell_list(report, "drift", "what is there now is not what the applied migrations give:", indent)
-    tell_findings([f for f in report.get("findings", ()) if f["level"] != "advice"], indent + "  ")
+    findings = [f for f in report.get("findings", ()) if f["level"] != "advice"]
+    tell_findings(findings, indent + "  ")
+    if stopped := sorted({f["filename"] for f in findings if f["stops"]}):
+        click.echo(f"{indent}  {BAD} a deploy refuses {screen.printable(', '.join(stopped))} as it stands")
     for problem in report.get("problems", ()):
         if problem["sentence"] != report.get("note"):
             tell_problem(problem, indent + "  ")
-        else:
-            for line in problem["details"]:
-                click.echo(f"{indent}      {screen.printable(line)}")
+            continue
+        for line in problem["details"]:
+            click.echo(f"{indent}      {screen.printable(line)}")
+        if problem["hint"]:
+            click.echo(f"{indent}    {click.style('hint:', fg='cyan')} {screen.printable(problem['hint'])}")
     if report.get("waiting"):
         click.echo(f"{indent}  {LATER} still waiting from before: {', '.join(report['waiting'])}")
 

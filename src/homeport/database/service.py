@@ -197,9 +197,6 @@ class Databases:
 
     # Looking
 
-    def list(self, app: str | None = None) -> tuple[Provisioned, ...]:
-        return self.state.databases(app=app)
-
     def get(self, app: str, environment: str, name: str) -> Provisioned:
         """Raises ``database.unknown``."""
         row = self.state.database(app, environment, name)
@@ -216,13 +213,6 @@ class Databases:
         if cluster is None:
             raise UNKNOWN.error(f"cannot find cluster {row.cluster} of {row.label}")
         return cluster
-
-    def size(self, app: str, environment: str, name: str) -> int:
-        """Bytes on disk."""
-        with self.connect_as_admin(app, environment, name) as connection:
-            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-        assert row is not None
-        return int(row[0])
 
     @contextmanager
     def connect_as_admin(self, app: str, environment: str, name: str) -> Iterator[Connection]:

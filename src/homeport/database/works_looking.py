@@ -134,7 +134,7 @@ def _told(look: Any) -> dict[str, Any]:
 @contextmanager
 def _connect(request: Request) -> Iterator[Connection]:
     """The superuser's where there is one, else the URL's; each statement a transaction of its own."""
-    if request.get("admin") and "host='" in request["admin"]:
+    if "admin" in request:
         with _by_socket(request["admin"]) as connection:
             yield connection
         return

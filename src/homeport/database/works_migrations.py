@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from homeport.database.migrations.errors import UNKNOWN_VERSION
 from homeport.database.migrations.lint import beside_python, lint
 from homeport.database.migrations.model import (
     Direction,
@@ -47,7 +48,7 @@ def look(request: Request, say: Say, clock: Clock) -> Any:
 
 
 def migrate(request: Request, say: Say, clock: Clock) -> Any:
-    """Bring the database to ``goal`` and tell what was ``done`` and which contracts are ``waiting``.
+    """Bring the database to ``goal`` and tell what was ``done``, is ``applied``, and which contracts are ``waiting``.
 
     ``first``: nothing serves yet; then a database without a record gets everything at once, and nobody is there
     who could be blocked. ``point``: a restore point (``url``, ``name``) to be made before the first step.
@@ -56,6 +57,7 @@ def migrate(request: Request, say: Say, clock: Clock) -> Any:
     migrator = migrator_of(request, clock, lambda: make_point(request, say))
     goal = goal_of(request["goal"])
     observed = migrator.look(files)
+    require_known(observed, goal)
     fresh = bool(request.get("first")) and not any(r.is_applied for r in observed.rows)
     if fresh and goal.direction is Direction.UP:
         goal = Goal(to=goal.to)
@@ -67,6 +69,7 @@ def migrate(request: Request, say: Say, clock: Clock) -> Any:
     return {
         "done": [asdict(d) | {"direction": d.direction.value, "filename": names[d.version]} for d in done],
         "waiting": [m.version for m in pending(after, Goal(subset=Subset.CONTRACT))],
+        "applied": [r.version for r in after.rows if r.is_applied],
     }
 
 
@@ -132,6 +135,17 @@ def refuse_unsafe(observed: Observed, goal: Goal) -> None:
     found = refusal(lint(pending(observed, goal), program=beside_python()))
     if found is not None:
         raise found
+
+
+def require_known(observed: Observed, goal: Goal) -> None:
+    """Raises ``database.unknown_migration`` where ``goal.to`` is no version: nobody means all, or none, by a slip."""
+    known = {int(m.version) for m in observed.files} | {int(r.version) for r in observed.rows}
+    nothing = goal.direction is Direction.DOWN and int(goal.to or 0) == 0
+    if goal.to and not nothing and int(goal.to) not in known:
+        raise UNKNOWN_VERSION.error(
+            f"cannot migrate {goal.direction.value} to {goal.to}: no migration has this version",
+            hint="homeport migrate status lists them",
+        )
 
 
 def goal_of(data: Mapping[str, Any]) -> Goal:

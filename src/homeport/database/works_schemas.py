@@ -20,6 +20,7 @@ from homeport.database.works_migrations import (
     goal_of,
     migrator_of,
     read_files,
+    require_known,
     target_of,
 )
 from homeport.kernel.clock import Clock
@@ -40,6 +41,7 @@ def planned(request: Request, say: Say, clock: Clock) -> Any:
     files = read_files(request)
     observed = migrator_of(request, clock).look(files)
     goal = goal_of(request["goal"])
+    require_known(observed, goal)
     if request.get("steps"):
         applied = [r.version for r in sorted(observed.rows, key=lambda r: r.filename) if r.is_applied]
         goal = Goal(Direction.DOWN, versions=tuple(applied[-int(request["steps"]) :]))

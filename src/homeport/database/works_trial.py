@@ -33,7 +33,10 @@ MOST = 50
 
 
 def trial(request: Request, say: Say, clock: Clock) -> Any:
-    """Try what is pending, contracts too, up, down and up on a scratch database, and say what else is known of it."""
+    """Try what is pending, contracts too, up, down and up on a scratch database, and say what else is known of it.
+
+    ``failure``: why it failed there; ``note``: why there is no such database.
+    """
     refuse_sqlite(request, "try")
     files = read_files(request)
     wanted = pending(migrator_of(request, clock).look(files), Goal())
@@ -46,16 +49,22 @@ def trial(request: Request, say: Say, clock: Clock) -> Any:
         "leavings": [],
         "unstable": [],
         "failure": None,
+        "note": "",
         "problems": [],
     }
     if not wanted:
         return report
-    _part(report, lambda: report.update(findings=lint_json(wanted)))
-    _part(report, lambda: report.update(drift=_drift(request, clock)))
+    _part(report, "lint", lambda: report.update(findings=lint_json(wanted)))
+    _part(report, "look for drift", lambda: report.update(drift=_drift(request, clock)))
     try:
         report.update(_tried(_try(request, files, clock)))
     except HomeportError as e:
-        report["failure"] = told_error(e)
+        if e.type is not TRIAL_FAILED:
+            report["failure"] = told_error(e)
+            return report
+        report["note"] = e.sentence
+        others = [p for p in report["problems"] if not p["sentence"].endswith(e.sentence)]
+        report["problems"] = [*others, told_error(e)]
     return report
 
 
@@ -113,11 +122,11 @@ def pending_json(m: Migration) -> dict[str, Any]:
     }
 
 
-def _part(report: dict[str, Any], find: Callable[[], None]) -> None:
+def _part(report: dict[str, Any], what: str, find: Callable[[], None]) -> None:
     try:
         find()
     except HomeportError as e:
-        report["problems"].append(told_error(e))
+        report["problems"].append(told_error(e) | {"sentence": f"cannot {what}: {e.sentence}"})
 
 
 def _drift(request: Request, clock: Clock) -> list[dict[str, Any]]:

@@ -29,10 +29,13 @@ from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import ChangeId
 from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
+from homeport.rollout.backups import recovered
+from homeport.rollout.backups.restores import Restores
 from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.data.due import Contracts
 from homeport.rollout.data.migrations import Migrations
 from homeport.rollout.data.rounds import DatabaseServices
+from homeport.rollout.data.schemas import Schemas
 from homeport.rollout.data.stores import Stores
 from homeport.rollout.jobs import job_targets
 from homeport.rollout.judge import Judge
@@ -140,9 +143,10 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
 
     changes = DurableChanges(database, carry_on)
     backups.starting(changes.start)
-    rollouts = Rollouts(parts, changes.start)
+    rollouts = Rollouts(parts, changes.start, Schemas(parts, migrations).check_archive)
     pipelines = Pipelines(parts, rollouts, changes.start, LocalIdentities(), advance.closing, migrations)
     settings_ = Settings(parts)
+    restores = Restores(parts, backups.backups, settings_, rollouts)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
     oneoffs = OneOffs(parts)
     removal = Removal(parts, rollouts)
@@ -187,15 +191,18 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         migrations=migrations,
         databases=databases,
         backups=backups,
+        restores=restores,
         version=__version__,
         started_at=clock.now(),
-        doctor=lambda: doctor.findings(parts, databases),
+        doctor=lambda: doctor.findings(parts, databases, backups),
         pid=os.getpid(),
     )
     listener = _listen(data_dir / SOCKET)
     with contextlib.suppress(HomeportError):
         # Before anything resumes: what was recorded last is in force.
         parts.publish()
+    if (data_dir / settings.RECOVERING).exists():
+        recovered.start_stores(parts)
     unfinished = (*pipelines.unfinished(), *map(ChangeId, backups.backups.runs.unfinished()))
     changes.launch((*(c.id for c in state.running()), *unfinished))
     keeper.start()

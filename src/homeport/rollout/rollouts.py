@@ -70,9 +70,16 @@ class _Asked:
 class Rollouts:
     """Releases, rollouts and environments. Every call may be made from any thread."""
 
-    def __init__(self, parts: Parts, start: Callable[[ChangeId], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        start: Callable[[ChangeId], None],
+        check_archive: Callable[[Spec, Path], None] = lambda spec, archive: None,
+    ) -> None:
+        """``check_archive`` raises what makes an archive useless that its spec alone does not show."""
         self._parts = parts
         self._start = start
+        self._check_archive = check_archive
 
     # Changes
 
@@ -154,6 +161,7 @@ class Rollouts:
         gated = ships and admission.check_gate(parts, app, environment, whole, asked.past_gate)
         digest = rules.digest(tree, spec.build)
         admission.check(self._parts, app, environment, spec)
+        self._check_archive(spec, source)
         before = admission.environment_or_none(self._parts, app, environment)
         outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
         scale = dict(before.scale) if before else {}

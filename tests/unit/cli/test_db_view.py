@@ -97,7 +97,7 @@ def test_sizes_have_indexes_below_their_table(capsys):
     lines = shown(capsys)
     assert lines[1].split()[:6] == ["public.orders", "table", "12,345", "16.4", "KB", "24.6"]
     assert lines[2].startswith("  public.orders_pkey")
-    assert lines[-1] == "9 MB in all, 1 tables more" or lines[-1].endswith("in all, 1 tables more")
+    assert lines[-1] == "9 MB in all, 1 table more"
 
 
 def test_a_finding_has_what_mends_it_and_what_that_locks():
@@ -128,3 +128,19 @@ def test_text_of_a_database_cannot_move_the_cursor(capsys):
     table = {"name": "a\x1b[2J", "kind": "table", "rows": None, "bytes": None, "indexes": []}
     db_view.sizes({"bytes": 1, "exact": True, "tables": [table]}, 5)
     assert "\x1b[2J" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"serves": False, "others": 2},
+            "the app has it, and is given the new one as soon as it can; 2 instances, runs or commands",
+        ),
+        ({"warm": 1}, "1 instance kept warm for a way back"),
+        ({"warm": 2, "others": 1}, "2 instances kept warm for a way back; 1 instance, run or command"),
+        ({}, "a change is under way"),
+    ],
+)
+def test_who_may_have_a_former_login(change, text):
+    assert db_view.holders({"serves": True, "warm": 0, "others": 0} | change) == text

@@ -247,8 +247,7 @@ def _drop(admin: Target, options: Options, name: str) -> None:
     try:
         with connect(admin, options) as conn:
             conn.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-            if conn.execute("select from pg_roles where rolname = %s", (name,)).fetchone():
-                conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+            conn.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
     except psycopg.Error as e:
         raise UNREACHABLE.error(f"cannot drop {name}: {e.diag.message_primary or type(e).__name__}") from None
 

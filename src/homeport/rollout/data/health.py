@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from homeport.database import machine
 from homeport.database.model import Provisioned
 from homeport.database.sizing import MB, sizes
+from homeport.kernel.errors import HomeportError
 from homeport.kernel.units import format_size
 from homeport.rollout.data import contracts, known
 from homeport.rollout.data.rotation import Rotations
@@ -21,16 +22,18 @@ class Problem:
     """What it is about, such as a cluster."""
     sentence: str
     hint: str
+    is_down: bool = False
+    """Apps cannot reach their database."""
 
 
 def problems(parts: Parts, rotations: Rotations) -> tuple[Problem, ...]:
-    """Cheap: reaches no server."""
+    """Cheap: reaches no server. Never raises."""
     rows = parts.stores.state.databases()
     return (*_servers(parts, rows), *_disk(parts), *_contracts(parts), *_rotations(rotations))
 
 
 def _servers(parts: Parts, rows: tuple[Provisioned, ...]) -> list[Problem]:
-    found = []
+    found: list[Problem] = []
     for cluster in parts.stores.state.clusters():
         mine = [d for d in rows if d.cluster == cluster.name]
         if cluster.state != "ready" or not mine:
@@ -40,7 +43,10 @@ def _servers(parts: Parts, rows: tuple[Provisioned, ...]) -> list[Problem]:
         if any(d.pool != "none" and d.state == "ready" for d in mine):
             services.append((cluster.pooler_service, "PgBouncer"))
         for service, what in services:
-            status = known.service(parts, service)
+            try:
+                status = known.service(parts, service)
+            except HomeportError:
+                return found  # without its supervisor nothing is known of it
             if status is not None and status.running:
                 continue
             ended = f": {status.ended}" if status is not None and status.ended else ""
@@ -49,6 +55,7 @@ def _servers(parts: Parts, rows: tuple[Provisioned, ...]) -> list[Problem]:
                     service,
                     f"{what} of cluster {cluster.name} does not run{ended}; it serves {of}",
                     f"{parts.data_dir}/logs/{service}.log says why; a deploy starts it",
+                    is_down=True,
                 )
             )
     return found

@@ -324,8 +324,9 @@ class Migrations:
                     )
             else:
                 for c in mine:
-                    if c.name == name and c.release == release and not set(c.versions) & set(waiting):
-                        contracts.record(tx, app, environment, release, name, c.versions, contracts.DONE)
+                    # Those that an earlier release left behind are among them.
+                    if c.name == name and set(c.versions) <= set(result["applied"]):
+                        contracts.record(tx, app, environment, c.release, name, c.versions, contracts.DONE)
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:

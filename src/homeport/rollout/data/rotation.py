@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 ACTOR = "homeport"
 PAUSES = (timedelta(0), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=4))
-"""Before each try to roll the app; after the last one only a deploy by hand goes on."""
+"""Before each try to roll the app; after the last one only what people ask for goes on."""
 LONG = timedelta(hours=1)
 """After which a rotation is told of as one that does not end."""
 AGAIN = 30.0
@@ -68,13 +68,15 @@ class Seen:
     """When the last of them ended."""
 
 
-def next_move(seen: Seen, now: datetime) -> Move:
-    """What brings a rotation nearer to its end. Pure."""
+def next_move(seen: Seen, now: datetime, *, asked: bool = False) -> Move:
+    """What brings a rotation nearer to its end; ``asked``: a person wants that just now. Pure."""
     if not seen.is_set:
         return "set"
     if seen.moving:
         return "wait"
     if seen.serves and not seen.serves_new:
+        if asked:
+            return "roll"
         if seen.tries >= len(PAUSES):
             return "wait"
         since = seen.last_try or now - PAUSES[-1]
@@ -120,12 +122,8 @@ class Rotations:
         if now:
             with parts.state.store.transaction(actor) as tx:
                 set_database(tx, row, hurried=True)
-        self._take(parts.stores.databases.get(app, environment, k.name), actor)
-        for attempt in reversed(range(len(PAUSES))):
-            change = self._change(rolling(row, attempt))
-            if change is not None:
-                return change
-        return None
+        self._take(parts.stores.databases.get(app, environment, k.name), actor, asked=True)
+        return next(reversed(self._tried(row)), None)
 
     def tick(self) -> None:
         """One look at every rotation that is under way."""
@@ -140,13 +138,13 @@ class Rotations:
                 self._again[row.label] = self._parts.clock.monotonic() + AGAIN
                 log.warning("rotation of %s: %s", row.label, e.sentence)
 
-    def _take(self, row: Provisioned, actor: str) -> None:
+    def _take(self, row: Provisioned, actor: str, *, asked: bool = False) -> None:
         """As many moves as can be made at once."""
         parts = self._parts
         app, environment = AppName(row.app), EnvironmentName(row.environment)
         for _ in range(3):
             seen = self.look(row)
-            match next_move(seen, parts.clock.now()):
+            match next_move(seen, parts.clock.now(), asked=asked):
                 case "set":
                     cluster = parts.stores.state.cluster(row.cluster)
                     dedicated = cluster is not None and cluster.dedicated
@@ -190,7 +188,7 @@ class Rotations:
             i for i in parts.state.instances(app, environment) if not has_new(self._version(i, variable))
         ]
         warm = sum(i.retire_at is not None for i in former)
-        tried = [c for n in range(len(PAUSES)) if (c := self._change(rolling(row, n))) is not None]
+        tried = self._tried(row)
         new_serves = serves and has_new(serving)
         others = len(former) - warm
         if not others and not warm and new_serves:
@@ -206,6 +204,13 @@ class Rotations:
             tries=len(tried),
             last_try=max((c.finished_at for c in tried if c.finished_at is not None), default=None),
         )
+
+    def under_way(
+        self, app: AppName, environment: EnvironmentName, name: str | None
+    ) -> tuple[Provisioned, Seen] | None:
+        """How the rotation of a database stands; None where none is under way. Reaches no server."""
+        row = known.one(self._parts, app, environment, name).row
+        return (row, self.look(row)) if row is not None and row.previous is not None else None
 
     def stuck(self) -> tuple[tuple[Provisioned, str], ...]:
         """Rotations that do not end, and why as far as that is known."""
@@ -233,6 +238,13 @@ class Rotations:
         except HomeportError:
             return ""
         return urls.user_and_password(url)[0]
+
+    def _tried(self, row: Provisioned) -> list[Change]:
+        """The rollouts of this rotation, in their order."""
+        found: list[Change] = []
+        while (change := self._change(rolling(row, len(found)))) is not None:
+            found.append(change)
+        return found
 
     def _change(self, id: ChangeId) -> Change | None:
         try:

@@ -34,6 +34,8 @@ UPKEEP_EVERY = 10.0
 SIZES_EVERY = 600.0
 DAY = timedelta(days=1)
 KEEP = timedelta(days=40)
+SPARE = 60.0
+"""Seconds after its own time limit in which upkeep must have ended, what it left behind cleaned up."""
 AT_ONCE = 4
 """Databases that upkeep works on at a time."""
 
@@ -74,15 +76,16 @@ def next_due(
     """What to begin now, at most one for a database; pure. Those ``busy`` are worked on already.
 
     Times missed while nobody looked are made up by one run. A run that was cut off is due again. What is seen for
-    the first time is due from its next time on.
+    the first time is due from its next time on. Of two that are due the one that ran longer ago comes first, so
+    that none keeps another from its turn.
     """
     found: dict[tuple[str, str, str], Due] = {}
-    for key, upkeep in sorted(wanted.items()):
-        run, database = runs.get(key), key[:3]
-        if run is None or database in busy:
+    for key, run in sorted(runs.items(), key=lambda item: (item[1].planned_to, item[0])):
+        upkeep, database = wanted.get(key), key[:3]
+        if upkeep is None or database in busy or database in found:
             continue
         at = run.planned_to if run.is_open else due(upkeep, run.planned_to, now)
-        if at is not None and (database not in found or at < found[database].at):
+        if at is not None:
             found[database] = Due(key, upkeep, at)
     return tuple(found.values())
 
@@ -103,10 +106,6 @@ class Rounds:
         self._busy: set[tuple[str, str, str]] = set()
         self._under_way: set[str] = set()
         self._looked: dict[str, float] = {}
-
-    def close(self) -> None:
-        for pool in (self._pool, self._slow):
-            pool.shutdown(wait=False, cancel_futures=True)
 
     def tick(self) -> None:
         """One look. Each part fails for itself."""
@@ -202,6 +201,7 @@ class Rounds:
                 EnvironmentName(environment),
                 name,
                 {"upkeep": asdict(one.upkeep), "files": []},
+                timeout=one.upkeep.timeout + SPARE,
             )
         except HomeportError as e:
             outcome = {

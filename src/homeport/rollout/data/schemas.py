@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from homeport.database.errors import NOT_HERE
-from homeport.database.migrations.errors import TRIAL_FAILED
+from homeport.database.migrations.errors import BAD_FILE, TRIAL_FAILED
 from homeport.journal.model import Event
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
@@ -34,6 +34,8 @@ ASK_LIMIT = 110.0
 TRIAL_LIMIT = 600.0
 """Seconds."""
 MOST_FILES = 5000
+MOST_BYTES = 50_000_000
+"""Of all files of an archive: they are held in memory."""
 
 Files = Sequence[tuple[str, str]]
 """[(name, content in base64)]"""
@@ -293,17 +295,29 @@ class Schemas:
 
 
 def files_of(archive: Path, directory: str) -> list[tuple[str, str]]:
-    """The SQL files that lie in a directory of a source archive; [] where it has none."""
+    """The SQL files that lie in a directory of a source archive; [] where it has none.
+
+    Of one that is too large, so much that this shows. Raises ``database.migration_invalid`` for too much in all.
+    """
     wanted = posixpath.normpath(directory)
     found: list[tuple[str, str]] = []
+    total = 0
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
             where, name = posixpath.split(posixpath.normpath(member.name))
             if (where or ".") != wanted or not name.endswith(".sql") or name.startswith("."):
                 continue
             file = tar.extractfile(member) if member.isreg() else None
-            if file is not None and len(found) < MOST_FILES:
-                found.append((name, base64.b64encode(file.read(LARGEST + 1)).decode()))
+            if file is None:
+                continue
+            total += min(member.size, LARGEST + 1)
+            if total > MOST_BYTES or len(found) == MOST_FILES:
+                raise BAD_FILE.error(
+                    f"cannot use the migrations in {directory}: they have more than {MOST_BYTES // 1_000_000} MB, or "
+                    f"are more than {MOST_FILES} files",
+                    hint="load data apart from migrations, for instance with a one-off command",
+                )
+            found.append((name, base64.b64encode(file.read(LARGEST + 1)).decode()))
     return found
 
 

@@ -73,7 +73,7 @@ class VaultSecrets:
 class Stores:
     """Every call may come from any thread, and again after it was cut off anywhere.
 
-    What talks to PostgreSQL is loaded when it is first needed: it takes 25 MB.
+    What talks to PostgreSQL is loaded when it is first needed.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def checklist(
             "; ".join(facts.variable_problems),
             "before",
         ),
-        Item("migrations tried", "not there", "no database", "before"),
+        _migrations(of("approve", target)),
         Item("backup fresh", "not there", "no backups yet", "before"),
         Item("rollback target present", "ok", facts.serving, "before")
         if facts.serving
@@ -126,6 +126,39 @@ def _one(name: str, run: StageRun | None, moment: Literal["before", "after"]) ->
     if run.state is StageState.PASSED:
         return Item(name, "ok", run.name, moment)
     return Item(name, "failed", run.reason, moment)
+
+
+def _migrations(gates: Sequence[tuple[Stage, StageRun | None]]) -> Item:
+    """By what the trial said when the last gate before the deploy opened."""
+    name = "migrations tried"
+    if not gates:
+        return Item(name, "not there", "no gate to try them at", "before")
+    run = gates[-1][1]
+    if run is None:
+        return Item(name, "waiting", "", "before")
+    what = run.found.get("what")
+    reports = what.get("migrations", ()) if isinstance(what, Mapping) else ()
+    if not reports:
+        return Item(name, "not there", "no database with migrations", "before")
+    told = [(r["database"], *_tried(r)) for r in reports]
+    states = [state for _, state, _ in told]
+    worst: State = "failed" if "failed" in states else "not there" if "not there" in states else "ok"
+    return Item(name, worst, "; ".join(f"{d}: {words}" for d, s, words in told if s == worst), "before")
+
+
+def _tried(report: Mapping[str, Any]) -> tuple[State, str]:
+    """Of one database."""
+    if report.get("failure") is not None:
+        return "failed", str(report["failure"]["sentence"])
+    stopped = [f["filename"] for f in report.get("findings", ()) if f["stops"]]
+    if stopped:
+        return "failed", f"{stopped[0]} would be refused"
+    if report.get("note"):
+        return "not there", str(report["note"])
+    pending = len(report.get("pending", ()))
+    if report.get("how") == "tool":
+        return "ok", "its own tool"
+    return "ok", f"{pending} of them" if pending else "nothing is pending"
 
 
 def _figures(name: str, facts: Facts, deployed: StageRun | None) -> Item:

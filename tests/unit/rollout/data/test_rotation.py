@@ -58,6 +58,13 @@ def test_a_rollout_that_failed_is_tried_again_with_growing_pauses_and_then_no_mo
     assert next_move(replace(failed, tries=len(PAUSES)), NOW + timedelta(days=9)) == "wait"
 
 
+def test_a_person_who_asks_does_not_wait_for_the_next_try_but_for_what_moves():
+    failed = replace(SET, tries=len(PAUSES), last_try=NOW)
+    assert next_move(failed, NOW, asked=True) == "roll"
+    assert next_move(replace(failed, moving=True), NOW, asked=True) == "wait"
+    assert next_move(SWITCHED, NOW, asked=True) == "wait"
+
+
 @pytest.mark.parametrize("hurried", [False, True])
 @pytest.mark.parametrize("failures", [0, 2])
 def test_every_rotation_ends_whatever_it_is_cut_off_at(hurried, failures):

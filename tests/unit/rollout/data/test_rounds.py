@@ -41,6 +41,16 @@ def test_one_at_a_time_for_a_database_and_the_one_due_longer_first():
     assert begun(wanted, runs, frozenset({SMALL[:3]})) == [(OTHER, at(12))]
 
 
+def test_frequent_upkeep_takes_turns():
+    often = {key: Upkeep(key[3], "refresh", "figures", "@every 2s") for key in (FIGURES, SMALL)}
+    runs, turns = {FIGURES: Run(at(11)), SMALL: Run(at(11))}, []
+    for seconds in range(0, 40, 10):
+        (one,) = next_due(often, runs, frozenset(), NOW + timedelta(seconds=seconds))
+        runs[one.key] = Run(one.at, one.at, one.at)
+        turns.append(one.key)
+    assert turns == [FIGURES, SMALL, FIGURES, SMALL]
+
+
 def test_a_run_that_was_cut_off_is_due_again():
     cut = Run(at(12), started_at=at(12))
     assert begun({FIGURES: HOURLY}, {FIGURES: cut}) == [(FIGURES, at(12))]

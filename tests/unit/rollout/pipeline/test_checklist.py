@@ -30,7 +30,7 @@ def test_before_anything_has_run():
         "audit clean": "waiting",
         "budgets met": "waiting",
         "variables present": "ok",
-        "migrations tried": "not there",
+        "migrations tried": "waiting",
         "backup fresh": "not there",
         "rollback target present": "not there",
         "told support": "waiting",
@@ -75,6 +75,37 @@ def test_when_all_went_well():
         "backup fresh",
         "smoke",
     }
+
+
+FAILED = {"failure": {"sentence": "cannot apply 2_b.sql: no such table"}}
+REFUSED = {"findings": [{"filename": "2_b.sql", "stops": True}]}
+
+
+@pytest.mark.parametrize(
+    ("reports", "state", "detail"),
+    [
+        ([], "not there", "no database with migrations"),
+        ([{}], "ok", "main: nothing is pending"),
+        ([{"pending": [{}, {}], "how": "trial"}], "ok", "main: 2 of them"),
+        ([{"how": "tool"}], "ok", "main: its own tool"),
+        ([{"note": "there is no such database yet"}], "not there", "main: there is no such database yet"),
+        (
+            [FAILED, {"note": "a copy could not be made"}],
+            "failed",
+            "main: cannot apply 2_b.sql: no such table",
+        ),
+        ([{"note": "a copy could not be made"}, REFUSED], "failed", "main: 2_b.sql would be refused"),
+    ],
+)
+def test_migrations_are_tried_at_the_gate(reports, state, detail):
+    what = {"migrations": [{"database": "main", "failure": None, "findings": []} | r for r in reports]}
+    found = items((stage(STAGES[2], StageState.WAITING, what=what),))["migrations tried"]
+    assert (found.state, found.detail) == (state, detail)
+
+
+def test_without_a_gate_no_migrations_are_tried():
+    found = items(stages=gate.placed((TO_PRODUCTION,), spec(), {}))["migrations tried"]
+    assert found.state == "not there"
 
 
 def test_a_missing_variable():

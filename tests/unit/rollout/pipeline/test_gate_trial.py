@@ -11,7 +11,8 @@ import pytest
 from pipeline_values import PRODUCTION, SPEC, run
 
 from homeport.database.migrations.errors import TRIAL_FAILED
-from homeport.rollout.data import contracts
+from homeport.kernel.errors import HomeportError
+from homeport.rollout.data import contracts, schemas
 from homeport.rollout.data.schemas import files_of
 from homeport.rollout.pipeline.trial import LINES, MOST, GateTrial, bounded, brief
 
@@ -138,3 +139,12 @@ def test_only_the_sql_files_of_the_directory_itself_count(tmp_path):
     found = [(name, base64.b64decode(content)) for name, content in files_of(source, "./sql/")]
     assert found == [("1_a.sql", b"x"), ("2_b.sql", b"\xff\xfe")]
     assert files_of(source, "nowhere") == []
+
+
+@pytest.mark.parametrize(("most", "limit"), [("MOST_BYTES", 3), ("MOST_FILES", 1)])
+def test_an_archive_with_more_than_fits_into_memory_is_refused(tmp_path, monkeypatch, most, limit):
+    source = archive(tmp_path, **{"sql/1_a.sql": b"xx", "sql/2_b.sql": b"xx"})
+    assert len(files_of(source, "sql")) == 2
+    monkeypatch.setattr(schemas, most, limit)
+    with pytest.raises(HomeportError, match="cannot use the migrations in sql"):
+        files_of(source, "sql")
