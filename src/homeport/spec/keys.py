@@ -7,6 +7,7 @@ compares the two.
 from __future__ import annotations
 
 from homeport.spec.key import Key, Table
+from homeport.spec.keys_backup import BACKUP_KEYS, BACKUP_TABLES
 from homeport.spec.keys_config import (
     CONFIG_KEYS,
     CONFIG_TABLES,
@@ -50,6 +51,7 @@ TABLES = (
     *JOB_TABLES,
     *DATABASE_TABLES,
     *CACHE_TABLES,
+    *BACKUP_TABLES,
     *MODE_TABLES,
     *ENVIRONMENT_TABLES,
     *PIPELINE_TABLES,
@@ -102,6 +104,7 @@ KEYS = (
     *JOB_KEYS,
     *DATABASE_KEYS,
     *CACHE_KEYS,
+    *BACKUP_KEYS,
     *MODE_KEYS,
     *ENVIRONMENT_KEYS,
     *PIPELINE_KEYS,
@@ -109,7 +112,6 @@ KEYS = (
 
 LATER = {
     "alerts": "alerts are",
-    "backup": "backups are",
     "checks": "checks are",
     "limits": "limits on requests are",
     "notifications": "notifications are",

@@ -46,6 +46,7 @@ OVERRIDABLE = (
     "storage",
     "database",
     "cache",
+    "backup",
     "maintenance",
     "read_only",
 )

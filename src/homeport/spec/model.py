@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from homeport.kernel.ids import AppName, EnvironmentName, ProcessName
+from homeport.spec.model_backup import Backup as Backup
 from homeport.spec.model_database import Cache as Cache
 from homeport.spec.model_database import Database as Database
 from homeport.spec.model_pipeline import GATES as GATES
@@ -298,6 +299,8 @@ class Spec:
     """None: the app has no ``[previews]``."""
     databases: tuple[Database, ...] = ()
     caches: tuple[Cache, ...] = ()
+    backup: Backup | None = None
+    """None: it is not backed up."""
     default_environment: EnvironmentName = PRODUCTION
     """The environment of a command that names none."""
     environments: tuple[tuple[EnvironmentName, "Spec"], ...] = ()

@@ -22,29 +22,30 @@ class Repository:
 
     name: str
     path: str = ""
-    """A directory of this machine; "" is an S3-compatible store."""
+    """An absolute directory of this machine; "" is an S3-compatible store."""
     endpoint: str = ""
-    """With S3: ``https://HOST`` with or without a port."""
+    """With S3: ``https://HOST``, with or without a port."""
     bucket: str = ""
     prefix: str = ""
-    """Within the bucket."""
+    """Within the bucket; no "/" at its ends."""
     region: str = ""
     key: str = ""
     """The secret that holds the access key's id."""
     secret_key: str = ""
     """The secret that holds the access key's secret."""
-    passphrase: str = ""
-    """The secret that holds the passphrase; "" is the passphrase that Homeport was given for all."""
+    ca: str = ""
+    """An absolute file of certificates that the store's is checked by; "" has those of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ProofQuery:
     """A query of the app's own, put to what was restored."""
 
     name: str
     query: str
     expect: str = ""
-    """The text of the first row's first value; "" asks only that there is a row."""
+    """The text of the first row's first value; "" asks only that there is a row, and that value is not null,
+    false or 0."""
     database: str = "main"
 
 
@@ -52,8 +53,9 @@ class Proof:
 class Mask:
     """What a clone shows instead of a column's values."""
 
+    table: str
+    """With its schema: ``public.users``."""
     column: str
-    """``TABLE.COLUMN`` or ``SCHEMA.TABLE.COLUMN``."""
     rule: str
     """One of :data:`MASKS`."""
     database: str = "main"
@@ -61,6 +63,19 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """How an app's data is backed up."""
+    """How an environment's databases and files are backed up."""
 
+    schedule: str = "0 * * * *"
+    """Of databases what changed since the last backup, of files all."""
+    full: str = "0 2 * * *"
+    """All of the databases."""
+    timezone: str = "UTC"
+    window: float = 604_800.0
+    """How far back any moment can be returned to."""
+    synchronous: bool = False
+    """A commit waits until a second copy of it is on disk."""
     keep: Keep = field(default_factory=Keep)
+    repositories: tuple[Repository, ...] = ()
+    """() is one in the data directory."""
+    proof: tuple[ProofQuery, ...] = ()
+    mask: tuple[Mask, ...] = ()

@@ -9,6 +9,7 @@ from homeport.spec.document import read_document
 from homeport.spec.environments import Merged, merge_all
 from homeport.spec.model import PRODUCTION, Build, Maintenance, Process, ReadOnly, Route, Spec
 from homeport.spec.problems import Problems
+from homeport.spec.read_backup import read_backup
 from homeport.spec.read_database import read_caches, read_databases
 from homeport.spec.read_pipeline import Around, read_pipeline
 from homeport.spec.read_previews import TEMPLATE, read_previews
@@ -88,6 +89,7 @@ class _Whole:
         storage = read_storage(reading, document)
         databases = read_databases(reading, document, storage, variables)
         caches = read_caches(reading, document, variables)
+        backup = read_backup(reading, document, databases, variables)
         maintenance, read_only = self._keys("maintenance"), self._keys("read_only")
         if len(reading.problems) > 0:
             return None
@@ -105,6 +107,7 @@ class _Whole:
             read_only=ReadOnly(**read_only),
             databases=databases,
             caches=caches,
+            backup=backup,
             gate=document.get("gate") or "" if self._environment else "",
             default_environment=EnvironmentName(app.get("environment", PRODUCTION)),
         )

@@ -107,10 +107,13 @@ def _others(reading: Reading, name: str, names: tuple[str, ...]) -> str:
     return reading.guess(name, tuple(other for other in names if other != name))
 
 
-def check_schedule(reading: Reading, path: Path, schedule: str, timezone: str) -> None:
+def check_schedule(
+    reading: Reading, path: Path, schedule: str, timezone: str, name: str = "schedule"
+) -> None:
+    """``name``: what the schedule's key is called."""
     if reading.problems.is_long:
         return  # to see which zone was meant, or that no time ever comes, takes a tenth of a second
-    for key, text, zone in (("schedule", schedule, "UTC"), ("timezone", schedule, timezone)):
+    for key, text, zone in ((name, schedule, "UTC"), ("timezone", schedule, timezone)):
         reason = reading.once(("schedule", text, zone), (), partial(_schedule_problem, text, zone))
         if reason:
             reading.problems.add((*path, key), reason)

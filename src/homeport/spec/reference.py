@@ -172,6 +172,43 @@ engine = "redis"
 memory = "256MB"
 persistent = true
 
+[backup]
+schedule = "30 * * * *"
+full = "15 3 * * *"
+timezone = "Europe/Berlin"
+window = "14d"
+synchronous = true
+
+[backup.keep]
+hourly = 48
+daily = 14
+weekly = 8
+monthly = 24
+
+[backup.repositories.here]
+path = "/mnt/backups"
+
+[backup.repositories.offsite]
+endpoint = "https://s3.eu-central-1.amazonaws.com"
+bucket = "shop-backups"
+prefix = "machines/one"
+region = "eu-central-1"
+key = "secret:BACKUP_KEY"
+secret_key = "secret:BACKUP_SECRET_KEY"
+ca = "/etc/ssl/store.pem"
+
+[backup.proof]
+recent-orders = "SELECT count(*) FROM orders WHERE paid"
+
+[backup.proof.books-balance]
+query = "SELECT sum(amount) FROM entries"
+expect = "0"
+database = "accounts"
+
+[backup.mask]
+"users.email" = "email"
+"accounts:crm.people.born" = "date"
+
 [maintenance]
 page = "public/maintenance.html"
 retry_after = "5m"

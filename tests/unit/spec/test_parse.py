@@ -123,8 +123,8 @@ replicas = "two"
 health = { path = "health" }
 memory = "lots"
 
-[backup.keep]
-hourly = 24
+[checks.home]
+interval = 24
 
 [routes]
 "https://shop.example.com" = "web"
@@ -141,14 +141,14 @@ steps = [5]
     assert (
         "\n".join(caught.value.details)
         == """\
-shop/homeport.toml:1: at 'title': unknown key; known: app, build, cache, cron, database, environments, hooks, maintenance, pipeline, previews, processes, read_only, rollout, routes, storage, variables
+shop/homeport.toml:1: at 'title': unknown key; known: app, backup, build, cache, cron, database, environments, hooks, maintenance, pipeline, previews, processes, read_only, rollout, routes, storage, variables
 shop/homeport.toml:4: at 'app.name': must be a name: 1 to 40 of a-z, 0-9 and inner hyphens, a letter first, such as "shop", got "My Shop"
 shop/homeport.toml:7: at 'build.comand': unknown key; did you mean "command"?
 shop/homeport.toml:8: at 'build.timeout': must be a duration from 1s to 24h, such as "30s" or "10m", got 900
 shop/homeport.toml:12: at 'processes.web.replicas': must be a whole number from 1 to 100, got "two"
 shop/homeport.toml:13: at 'processes.web.health.path': must be a URL path that begins with "/", such as "/health", got "health"
 shop/homeport.toml:14: at 'processes.web.memory': must be a size from 8MB to 16TB, such as "512MB" or "2GB", got "lots"
-shop/homeport.toml:16: at 'backup': backups are not in this version of Homeport yet; take it out
+shop/homeport.toml:16: at 'checks': checks are not in this version of Homeport yet; take it out
 shop/homeport.toml:20: at 'routes."https://shop.example.com"': must be a host without a scheme, such as "shop.example.com"
 shop/homeport.toml:21: at 'routes."example.com/shop"': no process "wen"; did you mean "web"?
 shop/homeport.toml:25: at 'rollout.steps': must be a percentage from 0% to 100%, such as "5%", got 5: write "5%\""""

@@ -41,6 +41,7 @@ def test_every_key_and_table_is_on_the_page() -> None:
 @pytest.mark.parametrize("table", [t for t in TABLES if t.example], ids=lambda t: t.path)
 def test_the_examples_of_tables_parse(table: object) -> None:
     app = '[app]\nname = "a"\n[processes.web]\ncommand = "x"\n[processes.guide]\nstatic = "g"\n'
+    app += "[database.main]\n[database.reports]\n"
     routes = "" if table.path == "routes" else '[routes]\n"*" = "web"\n"*/g" = "guide"\n'
     parse(f"{app}{routes}[{table.path}]\n{table.example}\n")
 

@@ -147,21 +147,34 @@ def pg_environment(parameters: Mapping[str, object]) -> dict[str, str]:
 def pg_dump(programs: Path, target: Path, snapshot: str, jobs: int) -> tuple[str, ...]:
     """Uncompressed: restic compresses, and finds again what it has."""
     return (
+        *YIELDING,
         str(programs / "pg_dump"),
         "--format=directory",
         "--compress=0",
         f"--jobs={jobs}",
         f"--snapshot={snapshot}",
+        "--lock-wait-timeout=60000",
         "--no-password",
         f"--file={target}",
     )
 
 
-def pg_restore(programs: Path, source: Path, database: str, jobs: int) -> tuple[str, ...]:
+def contents(programs: Path, source: Path) -> tuple[str, ...]:
+    """What a dump holds, an entry a line; the lines choose what is restored."""
+    return (str(programs / "pg_restore"), "--list", str(source))
+
+
+def as_sql(programs: Path, source: Path, chosen: Path) -> tuple[str, ...]:
+    return (str(programs / "pg_restore"), f"--use-list={chosen}", "--file=-", str(source))
+
+
+def pg_restore(programs: Path, source: Path, chosen: Path, database: str, jobs: int) -> tuple[str, ...]:
     """Into a database that is empty; whom things belonged to, and who may what, is not restored."""
     return (
+        *YIELDING,
         str(programs / "pg_restore"),
         "--format=directory",
+        f"--use-list={chosen}",
         f"--jobs={jobs}",
         "--exit-on-error",
         "--no-owner",

@@ -34,6 +34,7 @@ UNREADABLE = declare(
     "backup.unreadable_source", Kind.FAILED, "A file that is to be backed up cannot be read."
 )
 NO_SNAPSHOT = declare("backup.no_snapshot", Kind.NOT_FOUND, "The repository has no such backup of files.")
+NO_FILE = declare("backup.no_such_file", Kind.NOT_FOUND, "The backup has no such file or directory.")
 RESTIC_FAILED = declare("backup.restic_failed", Kind.FAILED, "restic ended with an error.", retry=True)
 RUN_FAILED = declare(
     "backup.run_failed",
@@ -58,3 +59,10 @@ NO_PASSPHRASE = declare(
     Kind.CONFLICT,
     "Secrets are to be backed up, and no passphrase to seal them for was set.",
 )
+NO_SCRATCH = declare(
+    "backup.no_scratch_database",
+    Kind.UNAVAILABLE,
+    "There is no database server that a dump could be restored to for its proof.",
+    retry=True,
+)
+RESTORE_FAILED = declare("backup.restore_failed", Kind.FAILED, "A dump could not be restored.")

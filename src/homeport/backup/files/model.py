@@ -119,6 +119,16 @@ class Layout:
         return self.data / "scratch" / "files"
 
     @property
+    def restored(self) -> Path:
+        """What was brought back beside, until it is put into place or discarded."""
+        return self.directory / "restored"
+
+    @property
+    def replaced(self) -> Path:
+        """What stood where something was put back, until a person removes it."""
+        return self.directory / "replaced"
+
+    @property
     def recovering(self) -> Path:
         """In the top, so that what is in it can be renamed into place."""
         return self.data / ".recovering"

@@ -52,6 +52,7 @@ _MEANINGS: tuple[tuple[str, ErrorType, str], ...] = (
         "the store answers with an error",
     ),
     (
+        r"Load\(<\w+/\w+>.*(no such file or directory|specified key does not exist)|"
         r"ciphertext verification failed|does not match|hash does not|contains errors|Pack ID|"
         r"unexpected file size|does not exist|not found in (index|repository)|There were \d+ errors|"
         r"invalid data returned|data corruption|number of used blobs|failed to load|StreamPack",
@@ -65,6 +66,17 @@ _NOT_THERE = re.compile(
 )
 
 
+_LASTING = re.compile(
+    rb"(Load|Stat)\(<(?!lock)\w+/\w+>[^\n]*retrying after [^\n]*"
+    rb"(no such file or directory|specified key does not exist)"
+)
+
+
+def is_lasting(output: bytes | bytearray) -> bool:
+    """Whether restic asks again and again for what is not there; it would for some minutes."""
+    return _LASTING.search(output) is not None
+
+
 def verdict(output: str) -> tuple[ErrorType, str, tuple[str, ...]]:
     """(type, what is wrong in a few words, the lines that say so)."""
     lines = tuple(line.strip() for line in output.splitlines() if line.strip() and not line.startswith("{"))
@@ -73,7 +85,8 @@ def verdict(output: str) -> tuple[ErrorType, str, tuple[str, ...]]:
         return NO_REPOSITORY, "there is none at that place", telling
     for pattern, type_, why in _MEANINGS:
         if re.search(pattern, output):
-            return type_, why, telling
+            exact = tuple(line for line in lines if re.search(pattern, line))
+            return type_, why, tuple(dict.fromkeys(exact))[:6] or telling
     return RESTIC_FAILED, telling[-1] if telling else "restic said nothing", telling
 
 

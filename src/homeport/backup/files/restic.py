@@ -311,8 +311,8 @@ class Restic:
             return kept.decode("utf-8", "replace")
 
         self._stream(
-            words, doing, root=Path("/"), timeout=timeout, output=output, stopped=lambda: None, said=said,
-            stdin=stdin,
+            words, doing, root=Path("/"), timeout=timeout, output=output, said=said, stdin=stdin,
+            stopped=lambda: "missing" if parse.is_lasting(kept) else None,
         )  # fmt: skip
         return said()
 
@@ -347,6 +347,8 @@ class Restic:
             poll=poll,
             stdin=stdin,
         )
+        if reason == "missing":
+            raise self._error(doing, said())
         if reason is not None:
             seconds = self.limits.stalled if reason == "stalled" else self._clock.monotonic() - started
             raise self._slow(doing, seconds, said())

@@ -7,6 +7,7 @@ the repository beside it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from homeport.backup.files import proving, stage
 from homeport.backup.files.errors import (
     BROKEN,
+    NO_FILE,
     NO_REPOSITORY,
     NO_SNAPSHOT,
     NOT_OPENED,
@@ -26,6 +28,7 @@ from homeport.backup.files.model import Layout, Limits, Made, Repository, Snapsh
 from homeport.backup.files.plan import Sources, retained, unfinished
 from homeport.backup.files.records import Proof, Records
 from homeport.backup.files.restic import WORK, OnProgress, Restic, silent
+from homeport.backup.files.restoring import Restored, fetch
 from homeport.backup.files.sealing import is_for, recipient
 from homeport.backup.files.stage import Stage
 from homeport.backup.retention import Selection
@@ -42,14 +45,23 @@ OnMade = Callable[[Made], None]
 
 class FileBackups:
     def __init__(
-        self, data_dir: Path, repositories: Sequence[Repository], clock: Clock, limits: Limits | None = None
+        self,
+        data_dir: Path,
+        repositories: Sequence[Repository],
+        clock: Clock,
+        limits: Limits | None = None,
+        *,
+        yielding: bool = True,
     ) -> None:
-        """``data_dir`` is absolute, and spelled as in ``HOMEPORT_OWNER``."""
+        """``data_dir`` is absolute, and spelled as in ``HOMEPORT_OWNER``. ``yielding``: apps go first, which is
+        wrong only while they wait for what is restored."""
         self.layout = Layout(data_dir)
         self.records = Records(self.layout)
         self._clock = clock
         given = limits or Limits()
-        self._restics = {r.name: Restic(r, self.layout, clock, given) for r in repositories}
+        self._restics = {
+            r.name: Restic(r, self.layout, clock, given, yielding=yielding) for r in repositories
+        }
 
     def restic(self, repository: str) -> Restic:
         """Raises ``backup.no_repository``."""
@@ -226,6 +238,47 @@ class FileBackups:
         with proving.step(steps, "journal", self._clock):
             wrong += proving.chain_problems(manifest, root, self._clock)
         return wrong
+
+    # Restoring
+
+    def restore(self, repository: str, snapshot: str, only: Sequence[str] = ()) -> Restored:
+        """Bring a backup of files back beside what is there now; :meth:`put_back` or :meth:`discard` follows.
+
+        ``only``: paths relative to the data directory; none is all but what is sealed. Raises as
+        :func:`restoring.fetch`.
+        """
+        with self.alone(f"restore {snapshot[:8]}"):
+            restic = self.restic(repository)
+            found = restic.snapshot(snapshot)
+            tree = self.layout.restored / f"{found.id[:12]}-{self._clock.now():%Y%m%dT%H%M%S%f}"
+            try:
+                return fetch(restic, found, tree, only=only)
+            except BaseException:
+                files.remove_tree(tree, within=self.layout.data)
+                raise
+
+    def put_back(self, restored: Restored, path: str) -> Path | None:
+        """Rename what was restored to ``path`` of the data directory; where what stood there is now, if anything.
+
+        Done again after it was cut off, it goes on. Whatever uses the path must not run meanwhile. Raises
+        ``backup.no_such_file``.
+        """
+        with self.alone(f"put back {path}"):
+            new, place = restored.tree / path, self.layout.data / path
+            former = self.layout.replaced / restored.tree.name / path
+            if not os.path.lexists(new):
+                if os.path.lexists(former):
+                    return former
+                raise NO_FILE.error(f"cannot put back {path}: it was not restored")
+            if os.path.lexists(place) and not os.path.lexists(former):
+                former.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.rename(place, former)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(new, place)
+            return former if os.path.lexists(former) else None
+
+    def discard(self, restored: Restored) -> None:
+        files.remove_tree(restored.tree, within=self.layout.data)
 
     # Removing
 
