@@ -57,7 +57,7 @@ def is_instance(name: str) -> bool:
 
 
 def supervisord(python: str, layout: Layout) -> tuple[str, ...]:
-    return (python, "-I", "-m", "supervisor.supervisord", "-c", str(layout.conf))
+    return (python, "-I", "-m", "homeport.runtime.supervisord", "-c", str(layout.conf))
 
 
 def launch(python: str, layout: Layout, name: InstanceName) -> tuple[str, ...]:
