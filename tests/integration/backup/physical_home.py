@@ -93,7 +93,12 @@ class PhysicalHome:
         return running + lying
 
     def end(self) -> None:
-        self.services.close()
+        try:
+            self.services.close()
+        finally:
+            self._remove()
+
+    def _remove(self) -> None:
         process.kill_family(str(self.data), "backup")
         self.engine.dispose()
         if hasattr(self, "backups"):

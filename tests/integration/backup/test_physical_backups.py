@@ -230,6 +230,17 @@ def test_a_receiver_that_is_down_is_found(shared: Shared) -> None:
         home.backups.ensure()
 
 
+def test_a_repository_that_takes_nothing_fails_the_run_and_not_the_others(shared: Shared) -> None:
+    home = shared.home
+    with away(home.repository(2) / "backup"):
+        with pytest.raises(HomeportError) as e:
+            home.backups.backup()
+    assert "r2" in e.value.sentence
+    newest = home.backups.get("r1").label
+    assert f"repository r1 has {newest}" in e.value.details
+    assert home.backups.records.manifest("r1", newest) is not None
+
+
 def test_two_at_once_are_refused(shared: Shared) -> None:
     layout = shared.home.backups.layout
     from homeport.system import files
@@ -268,7 +279,7 @@ def test_expiring_takes_backups_and_the_log_that_nothing_needs(shared: Shared) -
     labels = [b.label for b in home.backups.list()[0].backups]
     assert shared.full[0].backup.label not in labels and shared.incremental[0].backup.label not in labels
     assert len(home.segments()) < before
-    assert home.backups.continuity("r1") == ()
+    assert home.backups.continuity("r1", newest.label) == ()
     assert home.backups.records.manifest("r1", shared.full[0].backup.label) is None
     assert home.backups.records.manifest("r2", shared.full[1].backup.label) is not None
     assert home.backups.prove("r1").passed

@@ -14,6 +14,7 @@ from physical_home import PhysicalHome, until
 
 from homeport.backup.physical.copy import Copy
 from homeport.backup.physical.model import AtPoint, AtTime, Newest, OfBackup, Restored
+from homeport.backup.physical.receiver import Receiver
 from homeport.kernel.errors import HomeportError
 
 
@@ -129,7 +130,7 @@ def test_a_cluster_that_is_killed_and_lost_comes_back_with_its_last_rows(past: P
     home = past.home
     home.sql("INSERT INTO log VALUES ('last')")
     lsn = home.sql("SELECT pg_current_wal_flush_lsn()::text")[0][0]
-    until(lambda: home.sql(f"SELECT FROM pg_stat_replication WHERE flush_lsn >= '{lsn}'"))
+    until(lambda: home.sql(f"SELECT 1 FROM pg_stat_replication WHERE write_lsn >= '{lsn}'"))
     home.services.kill("postgresql.main")
     layout = home.clusters.layout("main")
     layout.files.rename(layout.directory / "lost")
@@ -150,20 +151,46 @@ def test_a_cluster_that_is_killed_and_lost_comes_back_with_its_last_rows(past: P
     assert home.left() == []
 
 
-def test_back_to_a_point_while_it_serves(past: Past) -> None:
+def test_back_to_a_point_while_it_serves(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     home = past.home
-    home.backups.backup()
+    before_it = home.backups.backup()[0].backup
     home.sql("INSERT INTO log VALUES ('wanted')")
     lsn, at = home.sql("SELECT pg_create_restore_point('before_r43')::text, clock_timestamp()")[0]
+    home.sql("INSERT INTO log VALUES ('left')")
+    after_it = home.backups.backup()[0].backup
+    moment = home.sql("SELECT clock_timestamp()")[0][0]
     home.sql("DROP TABLE log")
     home.backups.restore(AtPoint("before_r43", lsn, at), "table")
+    home.backups.restore(AtTime(moment), "other")
+    # Cut off while the server is on the new files and the receiver is not.
+    monkeypatch.setattr(Receiver, "begin_anew", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        home.backups.take_place("table")
+    monkeypatch.undo()
     before = home.backups.take_place("table")
     assert (before / "PG_VERSION").is_file()
-    assert ("wanted",) in home.sql("SELECT what FROM log")
+    assert ("wanted",) in home.sql("SELECT what FROM log") and ("left",) not in home.sql(
+        "SELECT what FROM log"
+    )
     assert home.backups.take_place("table") == before
-    home.backups.backup()
+    # Two that were restored from one moment on would both write the same timeline.
+    with pytest.raises(HomeportError) as e:
+        home.backups.take_place("other")
+    assert e.value.code == "backup.other_timeline" and home.sql("SELECT 1") == [(1,)]
+    home.backups.drop_restored("other")
+    with pytest.raises(HomeportError) as e:
+        home.backups.restore(Newest(), "table")
+    assert e.value.code == "backup.in_the_way"
+    # A moment that the return left is still there, and what was backed up then is still good.
+    assert "left" in restore(past, AtTime(moment), "left")
+    assert home.backups.prove("r1", after_it.label).passed
+    newest = home.backups.restore(Newest(), "newest")
+    assert newest.label == before_it.label and "returned to a moment before it" in newest.passed_over[0]
+    home.backups.drop_restored("newest")
+    home.backups.drop_before("table")
     assert home.backups.findings() == ()
-    assert home.backups.prove("r1").passed
+    home.backups.backup()
+    assert home.backups.prove("r1").passed and home.left() == []
 
 
 def test_a_commit_waits_for_the_receiver_where_that_is_asked_for(past: Past) -> None:

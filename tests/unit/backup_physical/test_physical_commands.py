@@ -45,7 +45,7 @@ def test_secrets_are_in_memory_and_in_no_argument() -> None:
         commands.info(LAYOUT, 2),
         commands.list_archive(LAYOUT, 1),
         commands.expire(LAYOUT, 1, "x"),
-        commands.restore(LAYOUT, 2, "x", Path("/d"), kind="time", target="t", idle=True),
+        commands.restore(LAYOUT, 2, "x", Path("/d"), kind="time", target="t", timeline=1, idle=True),
         commands.receiver(Path("/p"), LAYOUT, PG, CLUSTER, synchronous=True),
         tuple(commands.server_conf(SETTINGS, LAYOUT).splitlines()),
     ):
@@ -60,10 +60,14 @@ def test_a_passphrase_that_a_configuration_cannot_hold_is_refused(text: str) -> 
 
 
 def test_a_copy_never_archives_and_nobody_else_reaches_it() -> None:
-    argv = commands.restore(LAYOUT, 1, "L", Path("/c/data"), kind="name", target="p", timeline="2", idle=True)
+    argv = commands.restore(LAYOUT, 1, "L", Path("/c/data"), kind="name", target="p", timeline=2, idle=True)
     assert argv[: len(commands.IDLE)] == commands.IDLE and argv[-1] == "restore"
     assert {"--archive-mode=off", "--set=L", "--repo=1", "--type=name", "--target=p"} <= {*argv}
-    assert {"--target-action=promote", "--target-timeline=2", "--pg1-path=/c/data"} <= {*argv}
+    assert {
+        "--target-action=promote",
+        "--recovery-option=recovery_target_timeline=2",
+        "--pg1-path=/c/data",
+    } <= {*argv}
     server = commands.copy_server(Path("/p"), Path("/c"), throwaway=False)
     assert {"archive_mode=off", "listen_addresses=", "synchronous_standby_names=", "hot_standby=off"} <= {
         *server
@@ -135,11 +139,14 @@ def test_a_repository_that_cannot_be_read_says_why() -> None:
         (26, "ERROR: [026]: actual checksum 'a' does not match", "backup.damaged"),
         (29, "ERROR: [029]: x\n FormatError: key/value found outside of section at line 1: }", "backup.wrong_passphrase"),
         (28, "ERROR: [028]: backup and archive info files exist but do not match", "backup.other_cluster"),
+        (29, "ERROR: [029]: new backup label '1' is not later than latest backup label '2'", "backup.clock"),
         (50, "ERROR: [050]: unable to acquire lock", "backup.busy"),
         (55, "ERROR: [055]: unable to open missing file", "backup.missing_files"),
         (82, "ERROR: [082]: WAL segment was not archived", "backup.not_archiving"),
         (41, "ERROR: [041]: unable to write: [28] No space left on device", "backup.no_space"),
         (103, "ERROR: [103]: HostConnectError: unable to connect to 's3:443'", "backup.repository_unreachable"),
+        (39, "ERROR: [039]: HTTP request failed with 404\n<Code>NoSuchBucket</Code>", "backup.no_bucket"),
+        (39, "ERROR: [039]: HTTP request failed with 403 (Forbidden)", "backup.store_refuses"),
         (1, "", "backup.failed"),
     ],
 )  # fmt: skip

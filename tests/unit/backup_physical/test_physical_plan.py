@@ -7,7 +7,17 @@ import pytest
 
 from homeport.backup.physical.manifest import Manifest, Snapshot, Table, share, uncertain
 from homeport.backup.physical.model import AtPoint, AtTime, Newest, OfBackup, PhysicalBackup
-from homeport.backup.physical.plan import ServerLook, candidates, findings, holes, promised, recovery, since
+from homeport.backup.physical.plan import (
+    Served,
+    ServerLook,
+    candidates,
+    findings,
+    holes,
+    promised,
+    recovery,
+    since,
+    timeline,
+)
 from homeport.backup.physical.wal import Archive, Gap, Segment
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -56,12 +66,56 @@ def archive(*numbers: int) -> Archive:
 def test_holes_before_the_moment() -> None:
     there = archive(10, 11, 13)
     gap = (Gap(Segment(1, 12), Segment(1, 12)),)
-    assert holes(ONE, Newest(), there, ()) == gap
-    assert holes(ONE, Newest(), there, [Segment(1, 12)]) == ()
-    assert holes(ONE, AtPoint("p", "0/C000100", NOW), there, ()) == gap
-    assert holes(ONE, AtPoint("p", "0/B000100", NOW), there, ()) == ()
-    assert holes(ONE, OfBackup("one"), there, ()) == ()
-    assert holes(ONE, OfBackup("one"), archive(11), ()) == (Gap(Segment(1, 10), Segment(1, 10)),)
+    assert holes(ONE, Newest(), there, (), 1) == gap
+    assert holes(ONE, Newest(), there, [Segment(1, 12)], 1) == ()
+    assert holes(ONE, AtPoint("p", "0/C000100", NOW), there, (), 1) == gap
+    assert holes(ONE, AtPoint("p", "0/B000100", NOW), there, (), 1) == ()
+    # The segment of the point itself.
+    assert holes(ONE, AtPoint("p", "0/E000100", NOW), there, [Segment(1, 12)], 1) == (
+        Gap(Segment(1, 14), Segment(1, 14)),
+    )
+    assert holes(ONE, OfBackup("one"), there, (), 1) == ()
+    assert holes(ONE, OfBackup("one"), archive(11), (), 1) == (Gap(Segment(1, 10), Segment(1, 10)),)
+
+
+BRANCHES = Archive(
+    "15-1",
+    frozenset(
+        [*(Segment(1, n) for n in range(10, 21)), *(Segment(2, n) for n in (13, 14, 16)), Segment(3, 18)]
+    ),
+    frozenset({2, 3}),
+    {2: 13, 3: 18},
+    {2: 1, 3: 1},
+)
+"""Timeline 1 was left in 13 for 2, and then in 18 for 3: somebody thought better of it. 2 lacks a segment."""
+
+
+def test_holes_of_what_was_left_are_none_of_the_way() -> None:
+    assert holes(ONE, Newest(), BRANCHES, (), 3) == ()
+    assert holes(ONE, Newest(), BRANCHES, (), 2) == (Gap(Segment(2, 15), Segment(2, 15)),)
+    assert holes(ONE, AtPoint("p", "0/E000100", NOW), BRANCHES, (), 2) == ()
+    assert holes(ONE, AtPoint("p", "0/B000100", NOW), BRANCHES, (), 2) == ()
+    # But it is told that there are moments which nothing leads to.
+    assert promised((ONE,), BRANCHES, None) == (Gap(Segment(2, 15), Segment(2, 15)),)
+
+
+def test_a_backup_of_what_was_left_leads_nowhere_else() -> None:
+    assert BRANCHES.timeline() == 3
+    assert BRANCHES.leads(1, 12, 2) and BRANCHES.leads(1, 17, 3) and BRANCHES.leads(2, 14, 2)
+    assert not BRANCHES.leads(1, 15, 2) and not BRANCHES.leads(2, 13, 3) and not BRANCHES.leads(3, 18, 1)
+    # Where histories are gone nothing is known, and it is tried.
+    assert archive(10).leads(1, 15, 4)
+
+
+def test_a_moment_is_on_the_timeline_that_served_then() -> None:
+    served = (Served(2, NOW.replace(hour=5), 1), Served(3, NOW.replace(hour=8), 2))
+    for hour, expected in ((4, 1), (5, 2), (7, 2), (8, 3), (11, 3)):
+        at = NOW.replace(hour=hour)
+        assert timeline(AtTime(at), ONE, BRANCHES, served) == expected
+        assert timeline(AtPoint("p", "0/1", at), ONE, BRANCHES, served) == expected
+    assert timeline(Newest(), ONE, BRANCHES, served) == 3
+    assert timeline(OfBackup("one"), ONE, BRANCHES, served) == 1
+    assert timeline(AtTime(NOW), ONE, archive(10), ()) == 1
 
 
 def test_what_was_promised() -> None:

@@ -10,6 +10,12 @@ from homeport.kernel.secret import Secret
 HEAD = "# Written by Homeport; changes are lost.\n"
 FOREVER = 9999999
 """Retention is decided elsewhere, by one rule for all kinds of backups; this is the longest that is taken."""
+ANSWER = 10
+"""Seconds that a store may be silent for; what it comes to is four times as much, and a server that is to stop
+waits as long for its log."""
+LOOKING = 5
+"""The same, of what only looks."""
+_LOOK = (f"--io-timeout={LOOKING}",)
 SLOT_KEEPS = 4096
 """MB of log that a receiver which stands still may hold back; then it loses its place and the disk stays free."""
 YIELDING = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
@@ -34,12 +40,18 @@ def pgbackrest_conf(settings: Settings, layout: BackupLayout, pg: Layout, port: 
         f"process-max={settings.processes}",
         "start-fast=y",
         "expire-auto=n",
+        # One repository that does not answer keeps the log from none of the others.
+        "archive-async=y",
         "archive-timeout=60",
+        f"io-timeout={ANSWER}",
         f"lock-path={layout.work / 'lock'}",
         f"spool-path={layout.work / 'spool'}",
         f"log-path={layout.work / 'log'}",
         "log-level-file=off",
         "log-level-console=warn",
+        # Copies of the same cluster would share its queue.
+        "[global:archive-get]",
+        "archive-async=n",
         f"[{layout.cluster}]",
         f"pg1-path={pg.files}",
         f"pg1-socket-path={pg.sockets}",
@@ -90,20 +102,22 @@ def backup(layout: BackupLayout, repository: int, *, full: bool) -> tuple[str, .
 
 
 def info(layout: BackupLayout, repository: int) -> tuple[str, ...]:
-    return pgbackrest(layout, "info", "--output=json", repository=repository)
+    return pgbackrest(layout, "info", *_LOOK, "--output=json", repository=repository)
 
 
 def list_archive(layout: BackupLayout, repository: int, under: str = "") -> tuple[str, ...]:
     """``under``: a folder below the stanza's archive, such as "15-1/0000000100000000"."""
     path = f"archive/{layout.cluster}" + (f"/{under}" if under else "")
     return (
-        *pgbackrest(layout, "repo-ls", "--recurse", "--output=json", "--sort=none", repository=repository),
+        *pgbackrest(
+            layout, "repo-ls", *_LOOK, "--recurse", "--output=json", "--sort=none", repository=repository
+        ),
         path,
     )
 
 
 def get_file(layout: BackupLayout, repository: int, path: str) -> tuple[str, ...]:
-    return (*pgbackrest(layout, "repo-get", repository=repository), path)
+    return (*pgbackrest(layout, "repo-get", *_LOOK, repository=repository), path)
 
 
 def expire(layout: BackupLayout, repository: int, label: str) -> tuple[str, ...]:
@@ -127,7 +141,7 @@ def restore(
     *,
     kind: str,
     target: str = "",
-    timeline: str = "",
+    timeline: int,
     idle: bool,
 ) -> tuple[str, ...]:
     """``kind``: "default" to the end of the log, "immediate", "time", "name".
@@ -138,6 +152,8 @@ def restore(
         f"--pg1-path={into}",
         f"--set={label}",
         f"--type={kind}",
+        # Its own option for this is refused with "immediate".
+        f"--recovery-option=recovery_target_timeline={timeline}",
         "--archive-mode=off",
         "--log-level-console=detail",
         "--log-level-stderr=off",
@@ -146,8 +162,6 @@ def restore(
         options.append(f"--target={target}")
     if kind != "default":
         options.append("--target-action=promote")
-    if timeline:
-        options.append(f"--target-timeline={timeline}")
     return (*(IDLE if idle else YIELDING), *pgbackrest(layout, "restore", *options, repository=repository))
 
 

@@ -54,8 +54,10 @@ class Copy:
 
     def make(self) -> None:
         """Its directory, marked as unfinished."""
-        make_directory(self.directory, 0o750, None)
-        files.write_atomic(self.directory / UNFINISHED, "")
+        fresh = self.directory.with_name(f"{self.directory.name}.new")
+        make_directory(fresh, 0o750, None)
+        (fresh / UNFINISHED).touch()
+        fresh.rename(self.directory)
         make_directory(self.files, 0o700, self._user)
         hand_over(self.directory, self._user)
         users = [machine.ourselves(), *([self._user] if self._user else [])]
@@ -200,9 +202,15 @@ class Copy:
 
 
 def remove(directory: Path, within: Path, clock: Clock) -> None:
-    """A copy's directory. Backends of a server that was killed may still be on their way out of it."""
+    """A copy's directory. Backends of a server that was killed may still be on their way out of it.
+
+    Its mark goes last, so that one who is killed meanwhile is followed by another.
+    """
+    if directory.is_dir():
+        (directory / UNFINISHED).touch()
     for attempt in range(20):
         try:
+            files.remove_tree(directory / "data", within=within)
             files.remove_tree(directory, within=within)
             return
         except OSError:
@@ -211,13 +219,17 @@ def remove(directory: Path, within: Path, clock: Clock) -> None:
             clock.sleep(0.1)
 
 
-def left_over(parent: Path) -> tuple[Path, ...]:
-    """Copies below ``parent`` that were never finished."""
+def everything(parent: Path) -> tuple[Path, ...]:
+    """All directories below ``parent``."""
     try:
-        entries = sorted(os.scandir(parent), key=lambda e: e.name)
+        return tuple(sorted(Path(e.path) for e in os.scandir(parent) if e.is_dir(follow_symlinks=False)))
     except OSError:
         return ()
-    return tuple(Path(e.path) for e in entries if (Path(e.path) / UNFINISHED).exists())
+
+
+def left_over(parent: Path) -> tuple[Path, ...]:
+    """Copies below ``parent`` that were never finished."""
+    return tuple(path for path in everything(parent) if (path / UNFINISHED).exists())
 
 
 def received_files(directory: Path) -> tuple[str, ...]:

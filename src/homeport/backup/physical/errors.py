@@ -23,15 +23,24 @@ BUSY = declare(
 UNREACHABLE = declare(
     "backup.repository_unreachable", Kind.UNAVAILABLE, "A repository does not answer.", retry=True
 )
+NO_BUCKET = declare("backup.no_bucket", Kind.NOT_FOUND, "A store has no bucket of the name that was given.")
+REFUSED = declare("backup.store_refuses", Kind.INVALID, "A store does not take the key that was given.")
 FAILED = declare("backup.failed", Kind.FAILED, "pgBackRest ended with an error.", retry=True)
 DAMAGED = declare("backup.damaged", Kind.FAILED, "What a repository holds is not what was put into it.")
 MISSING = declare("backup.missing_files", Kind.FAILED, "Files of a backup that is listed are gone.")
 WAL_GAP = declare(
     "backup.wal_gap", Kind.FAILED, "A segment of the server's log is missing between a backup and the target."
 )
+OTHER_TIMELINE = declare(
+    "backup.other_timeline",
+    Kind.CONFLICT,
+    "A backup is of a part of the cluster's history that was left by a return to an earlier moment.",
+)
+CLOCK = declare("backup.clock", Kind.CONFLICT, "The machine's clock is behind the newest backup.")
 NOT_ARCHIVING = declare(
     "backup.not_archiving", Kind.FAILED, "The server's log does not reach the repositories.", retry=True
 )
+SERVER = declare("backup.server", Kind.FAILED, "A server does not do what backups of it need.", retry=True)
 NO_SPACE = declare("backup.no_space", Kind.NO_SPACE, "The disk has no room for a copy of the cluster.")
 UNKNOWN = declare("backup.unknown_backup", Kind.NOT_FOUND, "There is no backup of that name.")
 NOTHING_BEFORE = declare(

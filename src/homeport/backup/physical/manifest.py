@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from homeport.backup.physical.wal import segment
 from homeport.database.connect import Connection
 from homeport.journal.store import parse_time, text_time
 from homeport.kernel.clock import Clock
@@ -151,14 +152,16 @@ def take(connect: Connect, point: str, clock: Clock, *, whole: int = WHOLE) -> M
                     break
                 clock.sleep(PAUSE)
             assert best is not None
-            (timeline,) = _one(beside, "SELECT timeline_id FROM pg_control_checkpoint()")
+            (current,) = _one(beside, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
             tables: list[Table] = []
             skipped = [f"database {name}" for name in left_out]
             for name, connection in connections.items():
                 found, not_read = _read(connection, name, whole)
                 tables += found
                 skipped += not_read
-        return Manifest(best[1], best[2], int(timeline), best[3], best[0], tuple(tables), tuple(skipped))
+        return Manifest(
+            best[1], best[2], segment(current).timeline, best[3], best[0], tuple(tables), tuple(skipped)
+        )
 
 
 def _one(connection: Connection, query: Any, *values: Any) -> tuple[Any, ...]:

@@ -7,12 +7,15 @@ from typing import Any
 
 from homeport.backup.physical.errors import (
     BUSY,
+    CLOCK,
     DAMAGED,
     FAILED,
     MISSING,
+    NO_BUCKET,
     NO_SPACE,
     NOT_ARCHIVING,
     OTHER_CLUSTER,
+    REFUSED,
     UNKNOWN,
     UNREACHABLE,
     WRONG_PASSPHRASE,
@@ -53,6 +56,9 @@ _UNREACHABLE = re.compile(
     r"|TLS|certificate",
     re.IGNORECASE,
 )
+_NO_BUCKET = re.compile(r"<Code>NoSuchBucket</Code>")
+_REFUSED = re.compile(r"failed with 403|<Code>(AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch)</Code>")
+_CLOCK = re.compile("is not later than latest backup label")
 _FULL = re.compile(r"No space left on device|\[28\]")
 
 
@@ -67,14 +73,30 @@ def verdict(status: int, output: str, *, opened: bool = False) -> tuple[ErrorTyp
         if opened:
             return DAMAGED, "what the repository holds is not what was put into it", _readable(lines)
         return WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged", _readable(lines)
+    if (refusal := _refusal(text)) is not None:
+        return *refusal, _readable(lines)
     if _FULL.search(text):
         return NO_SPACE, "a disk is full", _readable(lines)
+    if _CLOCK.search(text):
+        return (
+            CLOCK,
+            "its newest backup is of a later time than it is now: the clock was set back",
+            _readable(lines),
+        )
     if status in _KINDS:
         type_, why = _KINDS[status]
         return type_, why, _readable(lines)
     if _UNREACHABLE.search(text):
         return UNREACHABLE, "it does not answer as it should", _readable(lines)
     return FAILED, f"pgBackRest ended with status {status}", _readable(lines)
+
+
+def _refusal(text: str) -> tuple[ErrorType, str] | None:
+    if _NO_BUCKET.search(text):
+        return NO_BUCKET, "its bucket is not there"
+    if _REFUSED.search(text):
+        return REFUSED, "it does not take the key"
+    return None
 
 
 def error_lines(output: str) -> tuple[str, ...]:
@@ -93,6 +115,8 @@ def problem(message: str) -> tuple[ErrorType, str]:
     """Of a repository's status other than "ok", in what ``info`` gives."""
     if _CORRUPTED.search(message):
         return WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged"
+    if (refusal := _refusal(message)) is not None:
+        return refusal
     lines = _readable(tuple(message.strip().splitlines()[:3]))
     type_ = UNREACHABLE if _UNREACHABLE.search(message) else DAMAGED
     return type_, "; ".join(lines)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from homeport.backup.physical import commands, parse
-from homeport.backup.physical.errors import BAD_PASSPHRASE, NO_MEMORY, NO_PROGRAM
+from homeport.backup.physical.errors import BAD_PASSPHRASE, BUSY, NO_MEMORY, NO_PROGRAM, WRONG_PASSPHRASE
 from homeport.backup.physical.model import (
     BackupLayout,
     LocalStore,
@@ -23,10 +23,12 @@ from homeport.database import machine
 from homeport.database.commands import as_user
 from homeport.database.model import Layout
 from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
 from homeport.system import files, process
 
 SHORT = 120.0
 """Seconds for what only looks."""
+JOINING = 30.0
 LONG = 24 * 3600.0
 KEPT = 64 * 1024
 """Bytes of a run's output that are kept."""
@@ -179,15 +181,41 @@ class PgBackRest:
         number = self.settings.number(name)
         return parse.look(self.ask(commands.info(self.layout, number), f"read repository {name}"), name)
 
-    def backups(self, name: str) -> tuple[PhysicalBackup, ...]:
-        """Oldest first. Raises what is wrong with the repository."""
+    def read(self, name: str) -> RepositoryLook:
+        """As :meth:`look`. Raises what is wrong with the repository."""
         text = self.ask(commands.info(self.layout, self.settings.number(name)), f"read repository {name}")
         found = parse.look(text, name)
         if found.problem:
-            message = parse.message(text)
-            type_, why = parse.problem(message)
-            raise type_.error(f"cannot read repository {name}: {why}", hint=_hint(name))
-        return found.backups
+            type_, why = parse.problem(parse.message(text))
+            raise type_.error(
+                f"cannot read repository {name}: {why}",
+                hint=_hint(name) if type_ is WRONG_PASSPHRASE else "",
+            )
+        return found
+
+    def backups(self, name: str) -> tuple[PhysicalBackup, ...]:
+        """Oldest first. Raises what is wrong with the repository."""
+        return self.read(name).backups
+
+    def join(self, system_id: int) -> None:
+        """Every repository takes the cluster's backups and log; one that is empty becomes its own.
+
+        Raises ``backup.other_cluster``, and what is wrong with one.
+        """
+        found = [self.read(r.name) for r in self.settings.repositories]
+        if all(look.system_id == system_id for look in found):
+            return
+        doing = f"use the repositories of cluster {self.layout.cluster}"
+        deadline = self._clock.monotonic() + JOINING
+        while True:
+            try:
+                self.ask(commands.pgbackrest(self.layout, "stanza-create"), doing)
+                return
+            except HomeportError as e:
+                # Archiving holds the same lock while it works.
+                if e.code != BUSY.code or self._clock.monotonic() > deadline:
+                    raise
+            self._clock.sleep(0.2)
 
     def archive(self, name: str, id: str | None = None) -> Archive:
         """What a repository holds of the log; of the newest cluster version where ``id`` is not given."""
@@ -200,13 +228,13 @@ class PgBackRest:
         chosen = found.get(id or max(found, key=lambda i: int(i.rpartition("-")[2])))
         if chosen is None:
             return Archive(id or "", frozenset())
-        forks = {}
+        forks, parents = {}, {}
         for timeline in chosen.histories:
             path = f"archive/{self.layout.cluster}/{chosen.id}/{timeline:08X}.history"
             left = fork(self.ask(commands.get_file(self.layout, number, path), doing), timeline)
             if left is not None:
-                forks[timeline] = left[1]
-        return Archive(chosen.id, chosen.segments, chosen.histories, forks)
+                parents[timeline], forks[timeline] = left
+        return Archive(chosen.id, chosen.segments, chosen.histories, forks, parents)
 
 
 def _hint(name: str) -> str:

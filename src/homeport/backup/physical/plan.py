@@ -1,7 +1,7 @@
 """Which backup leads to a moment, what is wrong with a cluster's backups, what stays of the log. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from homeport.backup.physical.model import AtPoint, AtTime, Newest, OfBackup, PhysicalBackup, Target
@@ -12,8 +12,10 @@ from homeport.backup.physical.wal import (
     archived_until,
     continuity,
     gaps,
+    largest,
     position,
     segment_at,
+    way,
 )
 from homeport.kernel.units import format_duration, format_size
 
@@ -74,25 +76,48 @@ def recovery(target: Target) -> tuple[str, str]:
             return "name", name
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A return to an earlier moment: from ``since`` on the cluster was on ``timeline``, until then on ``before``."""
+
+    timeline: int
+    since: datetime
+    before: int
+    name: str = ""
+    """Under which it was restored."""
+
+
+def timeline(target: Target, backup: PhysicalBackup, archive: Archive, served: Sequence[Served]) -> int:
+    """Which timeline leads to what is meant: at a moment before a return, the one that was left by it."""
+    match target:
+        case Newest():
+            return archive.timeline()
+        case OfBackup():
+            return backup.stop.timeline
+        case AtTime(at) | AtPoint(_, _, at):
+            after = [s.before for s in sorted(served, key=lambda s: s.since) if s.since > at]
+            return after[0] if after else archive.timeline()
+
+
 def holes(
-    backup: PhysicalBackup, target: Target, archive: Archive, tail: Iterable[Segment]
+    backup: PhysicalBackup, target: Target, archive: Archive, tail: Iterable[Segment], to: int
 ) -> tuple[Gap, ...]:
-    """What is missing between a backup and the target. ``tail``: segments that only the receiver has.
+    """What is missing between a backup and the target on timeline ``to``. ``tail``: segments that only the
+    receiver has.
 
     A moment of the clock is nowhere in the log: whether it was reached shows when the log was replayed.
     """
-    there = Archive(archive.id, archive.segments | frozenset(tail), archive.histories, archive.forks)
+    there = replace(archive, segments=archive.segments | frozenset(tail))
+    own = gaps(there.segments, backup.start, backup.stop)
     match target:
-        case Newest():
-            return continuity(there, backup.stretch, ())
         case OfBackup() | AtTime():
-            return gaps(there.segments, backup.start, backup.stop)
+            return own
         case AtPoint(_, lsn, _):
-            last = segment_at(backup.start.timeline, lsn)
-            if there.forks:
-                found = continuity(there, backup.stretch, ())
-                return tuple(g for g in found if g.first.number <= last.number)
-            return gaps(there.segments, backup.start, last)
+            stretches = way(there, backup.start, to, segment_at(to, lsn).number)
+        case Newest():
+            stretches = way(there, backup.start, to)
+    missing = (gap for first, last in stretches for gap in gaps(there.segments, first, last))
+    return tuple(sorted(largest({*own, *missing})))
 
 
 def to_replay(backup: PhysicalBackup, target: Target, archive: Archive) -> int:

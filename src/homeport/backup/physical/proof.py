@@ -15,6 +15,7 @@ from homeport.backup.physical.errors import (
     NOT_REACHED,
     NOT_STARTED,
     OTHER_CLUSTER,
+    OTHER_TIMELINE,
     UNKNOWN,
     WAL_GAP,
     WRONG_PASSPHRASE,
@@ -37,6 +38,7 @@ WRONG_BACKUP = {
         NOT_REACHED,
         NOT_STARTED,
         OTHER_CLUSTER,
+        OTHER_TIMELINE,
         UNKNOWN,
     )
 }
@@ -132,18 +134,19 @@ def prove(
 
     try:
         with step("log"):
-            archive, _ = restore.check_log(program, backup, target, with_tail=False)
+            own = manifest.timeline if manifest is not None else backup.stop.timeline
+            way = restore.check_log(program, backup, target, with_tail=False, timeline=own)
             failures += [
                 f"repository {backup.repository} lacks {gap} of the log after this backup"
-                for gap in plan.promised((backup,), archive, backup.label)
+                for gap in plan.promised((backup,), way.archive, backup.label)
             ]
-        restore.check_room(directory.parent, backup, plan.to_replay(backup, target, archive))
+        restore.check_room(directory.parent, backup, plan.to_replay(backup, target, way.archive))
         copy.make()
         with step("restore"):
             kind, value = plan.recovery(target)
             argv = commands.restore(
                 program.layout, program.settings.number(backup.repository), backup.label, copy.files,
-                kind=kind, target=value, idle=True,
+                kind=kind, target=value, timeline=way.timeline, idle=True,
             )  # fmt: skip
             program.work(
                 argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress

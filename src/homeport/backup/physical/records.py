@@ -1,15 +1,21 @@
 """Manifests and proofs of backups, as files beside the cluster's other ones. No row's content is in them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from homeport.backup.physical.manifest import Manifest
+from homeport.backup.physical.plan import Served
 from homeport.backup.physical.proof import Proof
+from homeport.journal.store import parse_time, text_time
 from homeport.kernel.errors import HomeportError
 from homeport.system import files
+
+SERVED = "served"
+"""The file that says which timeline served when; no repository's files are named so."""
 
 
 class Records:
@@ -47,6 +53,18 @@ class Records:
         with suppress(KeyError, TypeError, ValueError):
             return Proof.of(found) if found is not None else None
         return None
+
+    def keep_served(self, served: Sequence[Served]) -> None:
+        """Oldest first."""
+        document = [asdict(s) | {"since": text_time(s.since)} for s in served]
+        files.write_atomic(self._directory / SERVED, json.dumps(document), mode=0o600)
+
+    def served(self) -> tuple[Served, ...]:
+        """Returns to earlier moments, oldest first."""
+        with suppress(HomeportError, KeyError, TypeError, ValueError):
+            found = files.read_json(self._directory / SERVED) or ()
+            return tuple(Served(**(one | {"since": parse_time(one["since"])})) for one in found)
+        return ()
 
     def forget_all_but(self, repository: str, labels: Iterable[str]) -> None:
         """Those of backups that are no more."""

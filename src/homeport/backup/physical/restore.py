@@ -1,6 +1,7 @@
 """A cluster's files as they were at a moment, beside those that serve."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from homeport.backup.physical import commands, heartbeat, plan
@@ -13,6 +14,7 @@ from homeport.backup.physical.errors import (
     NO_SPACE,
     NOT_STARTED,
     NOTHING_BEFORE,
+    OTHER_TIMELINE,
     UNKNOWN,
     UNREACHABLE,
     WAL_GAP,
@@ -28,6 +30,7 @@ from homeport.backup.physical.model import (
     Target,
 )
 from homeport.backup.physical.pgbackrest import OnProgress, PgBackRest
+from homeport.backup.physical.plan import Served
 from homeport.backup.physical.wal import Archive, Segment, received
 from homeport.database import machine
 from homeport.kernel.clock import Clock
@@ -36,7 +39,17 @@ from homeport.kernel.units import format_size
 from homeport.system import files
 
 PASSED_OVER = {
-    t.code for t in (DAMAGED, MISSING, UNREACHABLE, WRONG_PASSPHRASE, WAL_GAP, FAILED, NOT_STARTED)
+    t.code
+    for t in (
+        DAMAGED,
+        MISSING,
+        UNREACHABLE,
+        WRONG_PASSPHRASE,
+        WAL_GAP,
+        OTHER_TIMELINE,
+        FAILED,
+        NOT_STARTED,
+    )
 }
 """What an older backup, or another repository, may do better."""
 _RESET = ("restore_command", "recovery_target_name", "recovery_target_time", "recovery_target",
@@ -95,11 +108,33 @@ def choose(
     return found, unreadable
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From a backup to a target."""
+
+    archive: Archive
+    tail: dict[Segment, Path]
+    """What only the receiver has."""
+    timeline: int
+
+
 def check_log(
-    program: PgBackRest, backup: PhysicalBackup, target: Target, *, with_tail: bool
-) -> tuple[Archive, dict[Segment, Path]]:
-    """(the archive, what only the receiver has). Raises ``backup.wal_gap``."""
+    program: PgBackRest,
+    backup: PhysicalBackup,
+    target: Target,
+    *,
+    with_tail: bool,
+    timeline: int | None = None,
+    served: Sequence[Served] = (),
+) -> Way:
+    """Raises ``backup.wal_gap``, ``backup.other_timeline``. ``timeline`` None: the one that ``served`` tells of."""
     archive = program.archive(backup.repository, backup.archive)
+    to = timeline if timeline is not None else plan.timeline(target, backup, archive, served)
+    if not archive.leads(backup.stop.timeline, backup.stop.number, to):
+        raise OTHER_TIMELINE.error(
+            f"cannot come from backup {backup.label} to {tell(target)}: the cluster had returned to a moment before it",
+            hint=f"that backup leads to moments on timeline {backup.stop.timeline} only",
+        )
     layout = program.layout
     tail: dict[Segment, Path] = {}
     if with_tail:
@@ -109,7 +144,7 @@ def check_log(
             for s, name in names.items()
             if s not in archive.segments and s.number >= backup.start.number
         }
-    holes = plan.holes(backup, target, archive, tail)
+    holes = plan.holes(backup, target, archive, tail, to)
     if holes:
         raise WAL_GAP.error(
             f"cannot come from backup {backup.label} to {tell(target)}: repository {backup.repository} lacks "
@@ -117,7 +152,7 @@ def check_log(
             hint=f"a moment before {holes[0].first} can be restored; a new full backup begins anew",
             details=[str(g) for g in holes],
         )
-    return archive, tail
+    return Way(archive, tail, to)
 
 
 def check_room(where: Path, backup: PhysicalBackup, segments: int) -> None:
@@ -139,7 +174,8 @@ def restore(
     *,
     on_progress: OnProgress,
     repositories: Iterable[str],
-    timeline: str = "",
+    timeline: int | None = None,
+    served: Sequence[Served] = (),
 ) -> Restored:
     """``into`` gets the files as ``data``; what a restore that was cut off left there is removed first by the caller.
 
@@ -151,20 +187,22 @@ def restore(
     for backup in found:
         copy = Copy(program, into, version, clock, throwaway=False)
         try:
-            archive, tail = check_log(program, backup, target, with_tail=not isinstance(target, OfBackup))
-            check_room(into.parent, backup, plan.to_replay(backup, target, archive))
+            way = check_log(
+                program, backup, target, with_tail=not isinstance(target, OfBackup), timeline=timeline, served=served
+            )  # fmt: skip
+            check_room(into.parent, backup, plan.to_replay(backup, target, way.archive))
             copy.make()
             kind, value = plan.recovery(target)
             argv = commands.restore(
                 program.layout, program.settings.number(backup.repository), backup.label, copy.files,
-                kind=kind, target=value, timeline=timeline, idle=False,
+                kind=kind, target=value, timeline=way.timeline, idle=False,
             )  # fmt: skip
             program.work(
                 argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress
             )
-            copy.add_log(tail)
+            copy.add_log(way.tail)
             copy.start()
-            return _settle(copy, backup, len(tail), clock.monotonic() - began, clock, passed_over)
+            return _settle(copy, backup, len(way.tail), clock.monotonic() - began, clock, passed_over)
         except HomeportError as e:
             copy.end()
             if e.code not in PASSED_OVER:

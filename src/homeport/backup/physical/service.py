@@ -5,13 +5,14 @@ or a restore begins, whatever a former one left running or lying is ended and re
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from homeport.backup.physical import commands, heartbeat, looking, manifest, plan, proof, restore
-from homeport.backup.physical.copy import left_over, remove
-from homeport.backup.physical.errors import BUSY, FAILED, IN_THE_WAY, NOT_ARCHIVING, UNKNOWN
+from homeport.backup.physical import commands, heartbeat, manifest, plan, proof, restore
+from homeport.backup.physical import place as place_
+from homeport.backup.physical.copy import everything, left_over, remove
+from homeport.backup.physical.errors import BUSY, FAILED, UNKNOWN
 from homeport.backup.physical.model import (
     Made,
     PhysicalBackup,
@@ -23,26 +24,24 @@ from homeport.backup.physical.model import (
 )
 from homeport.backup.physical.parse import label as new_label
 from homeport.backup.physical.pgbackrest import PgBackRest
+from homeport.backup.physical.place import Place
 from homeport.backup.physical.plan import Finding
 from homeport.backup.physical.proof import Proof, Question
 from homeport.backup.physical.receiver import Receiver
 from homeport.backup.physical.records import Records
-from homeport.backup.physical.wal import SEGMENT, Archive, Gap, archived_until, segment
-from homeport.database import machine
-from homeport.database.connect import Connection
+from homeport.backup.physical.server import Server, system_id
+from homeport.backup.physical.wal import SEGMENT, Archive, Gap, archived_until
 from homeport.database.model import Cluster
 from homeport.database.port import Services
-from homeport.database.provision import Clusters, write_all
+from homeport.database.provision import Clusters
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.system import files
 
 ARCHIVING = 120.0
 """Seconds for a segment to reach every repository."""
-RELOADING = 10.0
-WATCHED = ("archive_command", "synchronous_standby_names")
-RESTORED = "restored-"
-"""Directories of restored files, beside the cluster's own, begin so."""
+FLUSHING = 15.0
+"""Where somebody waits for a restore."""
 Told = Callable[[str, Progress], None]
 """(repository, how far it is)"""
 
@@ -70,6 +69,7 @@ class PhysicalBackups:
         self._program = PgBackRest(data_dir, cluster.name, settings, clock)
         self.layout = self._program.layout
         self.records = Records(self.layout.records)
+        self._server = Server(cluster, clusters, settings, self.layout, clock)
         self._receiver = Receiver(self.layout, self._pg, cluster, services, settings, clock)
 
     # Beginning and ending
@@ -81,36 +81,31 @@ class PhysicalBackups:
     def ensure(self) -> None:
         """The cluster is archived into every repository, its log received. Idempotent; for each start.
 
+        A cluster that was backed up before goes on with the repositories that answer, and the error is raised then.
         Raises ``backup.other_cluster``, ``.wrong_passphrase``, ``.repository_unreachable``, ``.not_archiving``.
         """
         self.prepare()
-        with self._superuser() as connection:
-            stanza = commands.pgbackrest(self.layout, "stanza-create")
-            self._program.ask(stanza, f"use the repositories of cluster {self._cluster.name}")
+        problem: HomeportError | None = None
+        with self._server.connect() as connection:
+            try:
+                self._program.join(system_id(connection))
+            except HomeportError as e:
+                if not self._pg.backup_conf.exists():
+                    raise
+                problem = e
             self._receiver.ensure(connection)
-            self._converge(connection)
+            # A receiver that commits will wait for is there first.
+            if self._server.write_settings():
+                self._receiver.restart(connection)
+            self._server.reload(connection)
             heartbeat.ensure(connection)
-
-    def _converge(self, connection: Connection) -> None:
-        """The server has the settings that backups need; a receiver that commits wait for is there first."""
-        conf = {self._pg.backup_conf: commands.server_conf(self._settings, self.layout)}
-        if write_all(conf, machine.user()):
-            self._receiver.restart(connection)
-        deadline = self._clock.monotonic() + RELOADING
-        wanted = commands.server_settings(self._settings, self.layout)
-        while True:
-            found = connection.execute(
-                "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)", (list(WATCHED),)
-            ).fetchall()
-            if all(wanted[name] == value for name, value in found) or self._clock.monotonic() > deadline:
-                return
-            connection.execute("SELECT pg_reload_conf()")
-            self._clock.sleep(0.05)
+        if problem is not None:
+            raise problem
 
     def disable(self) -> None:
         """Nothing is archived any more. What was backed up stays."""
         self._pg.backup_conf.unlink(missing_ok=True)
-        with self._superuser() as connection:
+        with self._server.connect() as connection:
             connection.execute("SELECT pg_reload_conf()")
             self._receiver.remove(connection)
         self._program.forget()
@@ -137,7 +132,10 @@ class PhysicalBackups:
                 except HomeportError as e:
                     failed.append(e)
             if made:
-                self._manifest(made)
+                try:
+                    self._manifest(made)
+                except HomeportError as e:
+                    failed.append(e)
         if failed:
             first = failed[0]
             others = [e.sentence for e in failed[1:]]
@@ -162,41 +160,21 @@ class PhysicalBackups:
 
     def _manifest(self, made: Sequence[tuple[PhysicalBackup, float]]) -> None:
         point = f"homeport_backup_{self._clock.now():%Y%m%dT%H%M%S}"
-        taken = manifest.take(lambda name: self._clusters.superuser(self._cluster, name), point, self._clock)
+        taken = manifest.take(self._server.connect, point, self._clock)
         self.flush()
         for backup, _ in made:
             self.records.keep_manifest(backup.repository, backup.label, taken)
 
-    def flush(self) -> str:
+    def flush(self, seconds: float = ARCHIVING) -> str:
         """All that is committed by now reaches every repository; returns the name of its last segment.
 
         Raises ``backup.not_archiving``.
         """
-        with self._superuser() as connection:
-            heartbeat.ensure(connection)
-            heartbeat.beat(connection)
-            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
-            assert row is not None
-            wanted = segment(row[0])
-            deadline = self._clock.monotonic() + ARCHIVING
-            while True:
-                last = looking.look(connection, self._pg.files)
-                done = archived_until(last.last_archived)
-                if done is not None and done >= wanted:
-                    return str(wanted)
-                if self._clock.monotonic() > deadline:
-                    failed = f"; {last.last_failed} failed" if last.last_failed else ""
-                    raise NOT_ARCHIVING.error(
-                        f"cannot archive {wanted} of cluster {self._cluster.name} within {ARCHIVING:g} s{failed}",
-                        hint="the server's log says why",
-                    )
-                self._clock.sleep(0.1)
+        return self._server.flush(seconds)
 
     def beat(self) -> datetime:
         """Write the heartbeat; once a minute."""
-        with self._superuser() as connection:
-            heartbeat.ensure(connection)
-            return heartbeat.beat(connection)
+        return self._server.beat()
 
     # Looking
 
@@ -233,8 +211,8 @@ class PhysicalBackups:
         archives: dict[str, Archive] = {}
         missing: dict[str, tuple[Gap, ...]] = {}
         problems: dict[str, str] = {}
-        with self._superuser() as connection:
-            look = looking.look(connection, self._pg.files)
+        with self._server.connect() as connection:
+            look = self._server.look(connection)
         for name in self._names:
             try:
                 archives[name] = self._program.archive(name)
@@ -256,8 +234,8 @@ class PhysicalBackups:
     def lost_if_now(self) -> tuple[datetime | None, datetime]:
         """(the newest heartbeat that every repository has, now), by the server's clock: how much would be lost
         with the machine."""
-        with self._superuser() as connection:
-            look = looking.look(connection, self._pg.files)
+        with self._server.connect() as connection:
+            look = self._server.look(connection)
             done = archived_until(look.last_archived)
             if done is None:
                 return None, look.now
@@ -329,74 +307,68 @@ class PhysicalBackups:
         name: str,
         *,
         repositories: Sequence[str] | None = None,
-        timeline: str = "",
+        timeline: int | None = None,
         told: Told = _silent,
     ) -> Restored:
         """The cluster's files at the target, in ``restored-NAME`` beside its own, stopped and whole.
 
         What serves is not touched; where it answers, all that is committed by now is archived first. Where the
-        target was restored under this name before, that is ``backup.in_the_way``.
+        target was restored under this name before, that is ``backup.in_the_way``. ``timeline`` None: the one that
+        the cluster was on at the target's time.
         """
-        into = self._pg.directory / f"{RESTORED}{name}"
+        place = Place(self._pg, name)
         with self._alone("copy", "restore"):
-            if into.exists():
-                raise IN_THE_WAY.error(
-                    f"cannot restore into {into}: something was restored there before",
-                    hint="drop that first, or use another name",
-                )
+            place.must_be_free()
             # Where it cannot be archived, what was received is in the receiver's files.
             with suppress(HomeportError):
-                self.flush()
+                self.flush(seconds=FLUSHING)
             return restore.restore(
                 self._program,
                 target,
-                into,
+                place.restored,
                 self._cluster.version,
                 self._clock,
                 on_progress=lambda p: told("", p),
                 repositories=repositories or self._names,
                 timeline=timeline,
+                served=self.records.served(),
             )
 
     def drop_restored(self, name: str) -> None:
-        into = self._pg.directory / f"{RESTORED}{name}"
         with self._alone("copy", "drop a copy of"):
-            remove(into, self._pg.directory, self._clock)
+            remove(Place(self._pg, name).restored, self._pg.directory, self._clock)
+
+    def drop_before(self, name: str) -> None:
+        """The files that served until :meth:`take_place`."""
+        with self._alone("copy", "drop former files of"):
+            remove(Place(self._pg, name).before, self._pg.directory, self._clock)
 
     def take_place(self, name: str) -> Path:
-        """The cluster serves what was restored under ``name``; returns where its files before that are now.
+        """The cluster serves what was restored under ``name``; returns where its files before that are now, if it
+        had any.
 
-        The server is down meanwhile: hold its clients first. May be cut off anywhere and called again.
+        The server is down meanwhile: hold its clients first. May be cut off anywhere and called again. That its log
+        is archived from then on is not waited for long: :meth:`findings` tells.
         """
-        restored, before = (
-            self._pg.directory / f"{RESTORED}{name}" / "data",
-            self._pg.directory / f"before-{name}",
-        )
+        place = Place(self._pg, name)
         with self._alone("backup", "return"), self._alone("copy", "return"):
-            if not restored.exists() and not before.exists():
-                raise UNKNOWN.error(f"cannot return to {name}: nothing was restored under that name")
-            if restored.exists():
-                self._services.stop(self._receiver.service)
-                self._services.stop(self._cluster.service)
-                if not before.exists() and self._pg.files.exists():
-                    self._pg.files.rename(before)
-                restored.rename(self._pg.files)
-            self._clusters.ensure(self._cluster.name, dedicated=self._cluster.dedicated)
-            with self._superuser() as connection:
-                # What it received is of the log that was left.
-                self._receiver.begin_anew(connection)
-            files.remove_tree(restored.parent, within=self._pg.directory)
-        self.flush()
-        return before
+            archived: set[int] = set()
+            for repository in self._names:
+                with suppress(HomeportError):
+                    archived |= self._program.archive(repository).histories
+            place_.take(
+                place, self._cluster, self._clusters, self._server, self._services, self._receiver,
+                self.records, archived,
+            )  # fmt: skip
+        with suppress(HomeportError):
+            self.flush(seconds=FLUSHING)
+        return place.before
 
     # Inside
 
     @property
     def _names(self) -> tuple[str, ...]:
         return tuple(r.name for r in self._settings.repositories)
-
-    def _superuser(self) -> AbstractContextManager[Connection]:
-        return self._clusters.superuser(self._cluster)
 
     @contextmanager
     def _alone(self, what: str, doing: str) -> Iterator[None]:
@@ -412,7 +384,7 @@ class PhysicalBackups:
                 ) from e
             self._program.end_left_over(what)
             if what == "copy":
-                for directory in left_over(self.layout.scratch):
+                for directory in everything(self.layout.scratch):
                     remove(directory, self.layout.scratch, self._clock)
                 for directory in left_over(self._pg.directory):
                     remove(directory, self._pg.directory, self._clock)

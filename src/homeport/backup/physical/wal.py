@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 SEGMENT = 16 * 1024 * 1024
 """Bytes; what initdb makes when it is not told otherwise."""
@@ -54,10 +55,28 @@ class Archive:
     histories: frozenset[int] = frozenset()
     """Timelines whose history is there."""
     forks: Mapping[int, int] = field(default_factory=dict)
-    """By timeline: the number of the segment in which the one before it was left."""
+    """By timeline: the number of the segment in which its parent was left."""
+    parents: Mapping[int, int] = field(default_factory=dict)
+    """By timeline."""
 
     def newest(self) -> Segment | None:
         return max(self.segments, default=None)
+
+    def timeline(self) -> int:
+        """The newest; 1 for an empty archive."""
+        return max((*self.histories, *(s.timeline for s in self.segments)), default=1)
+
+    def leads(self, timeline: int, number: int, to: int) -> bool:
+        """Whether recovery comes from segment ``number`` of ``timeline`` to the timeline ``to``: whether that
+        left this one, by way of others or not, no earlier. True where no history says otherwise."""
+        while to > timeline:
+            if to not in self.parents:
+                return True
+            parent = self.parents[to]
+            if parent == timeline:
+                return number <= self.forks[to]
+            to = parent
+        return to == timeline
 
 
 def archives(paths: Iterable[str]) -> dict[str, Archive]:
@@ -124,17 +143,18 @@ def continuity(archive: Archive, promised: Stretch | None, others: Iterable[Stre
     """What is missing: all from the start of ``promised`` to the newest segment, along each timeline that comes
     after it, and of each other backup what lies between its start and stop.
 
-    A timeline's first segment is the one in which the one before it was left; it may be missing there, where it
-    was left in the middle.
+    A timeline's first segment is the one in which its parent was left; the parent may lack it, since it was left
+    in the middle. What a timeline has beyond where it was left is looked at too: there are moments in it.
     """
     found = {gap for s in others for gap in gaps(archive.segments, s.start, s.stop)}
     if promised is not None:
         found.update(gaps(archive.segments, promised.start, promised.stop))
         found.update(_along(archive, promised.start))
-    return tuple(sorted(_without_parts(found)))
+    return tuple(sorted(largest(found)))
 
 
-def _without_parts(found: set[Gap]) -> set[Gap]:
+def largest(found: set[Gap]) -> set[Gap]:
+    """Without those that are part of another."""
     return {
         g
         for g in found
@@ -150,19 +170,46 @@ def _without_parts(found: set[Gap]) -> set[Gap]:
 
 def _along(archive: Archive, start: Segment) -> tuple[Gap, ...]:
     timelines = sorted({s.timeline for s in archive.segments if s.timeline >= start.timeline})
+    begin = {start.timeline: start.number}
+    children: dict[int, list[int]] = {}
+    for before, timeline in pairwise(timelines):
+        first = min(s.number for s in archive.segments if s.timeline == timeline)
+        begin[timeline] = archive.forks.get(timeline, first)
+        children.setdefault(archive.parents.get(timeline, before), []).append(timeline)
     found: list[Gap] = []
+    for timeline in timelines:
+        numbers = [
+            s.number for s in archive.segments if s.timeline == timeline and s.number >= begin[timeline]
+        ]
+        left = [begin[child] - 1 for child in children.get(timeline, ())]
+        end = max((*numbers, *left), default=begin[timeline] - 1)
+        found += gaps(archive.segments, Segment(timeline, begin[timeline]), Segment(timeline, end))
+    return tuple(found)
+
+
+def way(
+    archive: Archive, start: Segment, to: int, until: int | None = None
+) -> tuple[tuple[Segment, Segment], ...]:
+    """What is replayed from ``start`` to segment ``until`` of the timeline ``to``, its newest for None: first and
+    last segment, both included, of each timeline on the way."""
+    there = sorted({s.timeline for s in archive.segments} | {start.timeline})
+    chain = [to]
+    while chain[0] > start.timeline:
+        below = max((t for t in there if t < chain[0]), default=start.timeline)
+        chain.insert(0, archive.parents.get(chain[0], below))
+    found = []
     begin = start.number
-    for timeline, following in zip(timelines, [*timelines[1:], None], strict=True):
+    for timeline, child in zip(chain, [*chain[1:], None], strict=True):
         numbers = [s.number for s in archive.segments if s.timeline == timeline and s.number >= begin]
         end = max(numbers, default=begin - 1)
-        if following is not None:
-            left = archive.forks.get(
-                following, min(s.number for s in archive.segments if s.timeline == following)
-            )
-            end = max(end, left - 1)
-        found += gaps(archive.segments, Segment(timeline, begin), Segment(timeline, end))
-        if following is not None:
-            begin = left
+        if child is not None:
+            first = min((s.number for s in archive.segments if s.timeline == child), default=end + 1)
+            end = archive.forks.get(child, first) - 1
+        if until is not None:
+            end = until if child is None else min(end, until)
+        if end >= begin:
+            found.append((Segment(timeline, begin), Segment(timeline, end)))
+        begin = max(begin, end + 1)
     return tuple(found)
 
 
