@@ -50,8 +50,21 @@ def _repositories(s: Services) -> APIRouter:
     def delete_repository(name: wire.Name, actor: Actor = "api") -> wired.RepositoryOut:
         return _repository(backups.remove_repository(name, actor=actor))
 
+    @router.post(
+        "/backups/resume",
+        responses=ADDED,
+        summary="The machine that this one was recovered from is gone: back up where it did",
+    )
+    def post_resume(actor: Actor = "api") -> list[wired.RepositoryOut]:
+        backups.resume(actor=actor)
+        s.backups.rounds.look_soon()
+        return [_repository(r) for r in backups.repositories.list()]
+
     @router.put(
-        "/backups/passphrase", status_code=204, responses=ADDED, summary="Another passphrase for all repositories"
+        "/backups/passphrase",
+        status_code=204,
+        responses=ADDED,
+        summary="Another passphrase for all repositories",
     )
     def put_passphrase(asked: wired.PassphraseRequest) -> None:
         backups.set_passphrase(asked.passphrase)
@@ -100,6 +113,10 @@ def _runs(s: Services) -> APIRouter:
     def post_backup(asked: wired.BackupRequest, actor: Actor = "api", key: Key = None) -> wired.RunOut:
         run = backups.back_up(full=asked.full, prove=asked.prove, actor=actor, id=id_of(key) if key else None)
         return run_out(run)
+
+    @router.post("/backups/proofs", responses=REFUSED, summary="Prove the newest backup of everything")
+    def post_proof(asked: wired.ProveRequest, actor: Actor = "api", key: Key = None) -> wired.RunOut:
+        return run_out(backups.prove(asked.repository, actor=actor, id=id_of(key) if key else None))
 
     @router.get("/backups/runs", responses=READ, summary="Runs, the newest first")
     def get_runs(

@@ -45,6 +45,10 @@ class BackupRequest(Asked):
     prove: bool = Field(True, description="restore and check it afterwards")
 
 
+class ProveRequest(Asked):
+    repository: Name | None = Field(None, description="in it alone; else in all")
+
+
 class StepOut(Wire):
     name: str
     state: Literal["waiting", "running", "passed", "failed", "skipped", "cancelled"]

@@ -1,6 +1,11 @@
 """Errors of backups as a whole."""
 
+from homeport.backup.files import errors as _files
+from homeport.backup.physical import errors as _physical
 from homeport.kernel.errors import Kind, declare
+
+OF_CHILDREN = (_files, _physical)
+"""Errors that a child may end with: imported, they are in the catalogue."""
 
 UNKNOWN_REPOSITORY = declare(
     "backup.unknown_repository", Kind.NOT_FOUND, "No repository for backups has that name."
@@ -23,3 +28,11 @@ UNKNOWN_RUN = declare("backup.unknown_run", Kind.NOT_FOUND, "There is no run of 
 NOT_RUNNING = declare("backup.not_running", Kind.CONFLICT, "The run ended already.")
 NOTHING_TO_DO = declare("backup.nothing_to_do", Kind.INVALID, "What is to be backed up is not there.")
 KEY_REUSED = declare("backup.key_reused", Kind.CONFLICT, "The idempotency key began another run.")
+HELD = declare(
+    "backup.held",
+    Kind.CONFLICT,
+    "This machine was recovered from its backups, and nobody said yet that the former one is gone.",
+)
+NOT_HELD = declare(
+    "backup.not_held", Kind.CONFLICT, "Backups do not wait for a word: there is nothing to resume."
+)

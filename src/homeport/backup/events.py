@@ -61,3 +61,47 @@ class Endangered(Event):
     kind: ClassVar[str] = "backup.endangered"
     cluster: str
     findings: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRecovered(Event):
+    """All was brought back on another machine, or another directory. Backups wait until :class:`Resumed`."""
+
+    kind: ClassVar[str] = "backup.recovered"
+    repository: str
+    place: str
+    former: str
+    """The data directory that was backed up."""
+    before: str
+    """The moment that was asked for; "" is the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """Somebody said that the former machine is gone: this one backs up into its repositories."""
+
+    kind: ClassVar[str] = "backup.resumed"
+    repositories: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drilled(Event):
+    """A recovery was rehearsed; its report is kept."""
+
+    kind: ClassVar[str] = "backup.drilled"
+    run: str
+    scenario: str
+    passed: bool
+    rpo: float | None
+    """Seconds of writes lost."""
+    rto: float | None
+    """Seconds from the accident to the end of the smoke test."""
+    wrong: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillsScheduled(Event):
+    """``line`` "": they are not made by the clock any more."""
+
+    kind: ClassVar[str] = "backup.drills_scheduled"
+    line: str

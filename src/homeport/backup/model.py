@@ -16,6 +16,8 @@ FAILED = "failed"
 CANCELLED = "cancelled"
 WAITING = "waiting"
 SKIPPED = "skipped"
+PROOFS = ("prove", "prove-files", "prove-dump")
+"""Works whose result is a proof."""
 MAKING = "backup"
 """The lane of what writes into repositories."""
 RETURNING = "restore"
@@ -138,3 +140,20 @@ def outcome(run: Run) -> str:
     if FAILED in states:
         return FAILED
     return CANCELLED if CANCELLED in states else PASSED
+
+
+def judged(step: Step) -> Step:
+    """A proof that failed is a step that failed."""
+    if step.work not in PROOFS or not step.result:
+        return step
+    found = step.result
+    wrong = [*found["failures"], *found.get("undecided", ())]
+    if not wrong:
+        return step
+    told = {
+        "code": "backup.not_proven",
+        "sentence": wrong[0],
+        "hint": "older backups may be proven: homeport backup list; make a new one: homeport backup run --full",
+        "details": wrong[1:],
+    }
+    return replace(step, state=FAILED, error=told)

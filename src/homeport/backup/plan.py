@@ -16,10 +16,7 @@ EVERY = Backup()
 
 
 def backup_steps(wanted: Wanted, repositories: Sequence[str], *, full: bool, prove: bool) -> tuple[Step, ...]:
-    """Clusters first: what is lost of them is lost for good. Files of Homeport's own last, since they tell of all.
-
-    Each proof restores from one repository; all repositories take turns where there are many proofs.
-    """
+    """Clusters first: what is lost of them is lost for good. Files of Homeport's own last, since they tell of all."""
     steps: list[Step] = []
     for c in wanted.clusters:
         steps.append(
@@ -29,37 +26,72 @@ def backup_steps(wanted: Wanted, repositories: Sequence[str], *, full: bool, pro
                 {"cluster": c.name, "full": full, "synchronous": c.synchronous},
             )
         )
+    for d in wanted.dumps:
+        request = {"app": d.app, "environment": d.environment, "database": d.database, "secret": d.secret}
+        steps.append(Step(f"dump {d.series}", "dump", request))
     for f in (*wanted.files[1:], *wanted.files[:1]):
         sources = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(f.sources).items()}
         steps.append(Step(f"back up files of {f.sources.series}", "files", sources))
     if prove:
-        for c in wanted.clusters:
-            for name in repositories:
-                steps.append(
-                    Step(
-                        f"prove cluster {c.name} in {name}",
-                        "prove",
-                        {"cluster": c.name, "repository": name, "questions": list(c.questions)},
-                        needs=(f"back up cluster {c.name}",),
-                    )
-                )
-        for f in wanted.files:
-            for name in repositories:
-                steps.append(
-                    Step(
-                        f"prove files of {f.sources.series} in {name}",
-                        "prove-files",
-                        {"series": f.sources.series, "repository": name},
-                        needs=(f"back up files of {f.sources.series}",),
-                    )
-                )
+        steps += proof_steps(wanted, repositories, after_backup=True)
     steps.append(prune_step(wanted))
     return tuple(steps)
+
+
+def proof_steps(
+    wanted: Wanted, repositories: Sequence[str], *, after_backup: bool = False
+) -> tuple[Step, ...]:
+    """Of the newest backup of everything in each repository. ``after_backup``: in the run that makes them."""
+
+    def needs(step: str) -> tuple[str, ...]:
+        return (step,) if after_backup else ()
+
+    clusters = [
+        Step(
+            f"prove cluster {c.name} in {name}",
+            "prove",
+            {"cluster": c.name, "repository": name, "questions": list(c.questions)},
+            needs=needs(f"back up cluster {c.name}"),
+        )
+        for c in wanted.clusters
+        for name in repositories
+    ]
+    series = [
+        Step(
+            f"prove files of {f.sources.series} in {name}",
+            "prove-files",
+            {"series": f.sources.series, "repository": name},
+            needs=needs(f"back up files of {f.sources.series}"),
+        )
+        for f in wanted.files
+        for name in repositories
+    ]
+    dumps = [
+        Step(
+            f"prove dump {d.series} in {name}",
+            "prove-dump",
+            {
+                "app": d.app,
+                "environment": d.environment,
+                "database": d.database,
+                "repository": name,
+                # A server of our own is what a dump is restored to.
+                "cluster": wanted.clusters[0].name,
+                "questions": list(d.questions),
+            },
+            needs=needs(f"dump {d.series}"),
+        )
+        for d in wanted.dumps
+        for name in repositories
+        if wanted.clusters
+    ]
+    return (*clusters, *series, *dumps)
 
 
 def prune_step(wanted: Wanted) -> Step:
     keeps = {c.name: asdict(c.keep) for c in wanted.clusters}
     keeps |= {f.sources.series: asdict(f.keep) for f in wanted.files}
+    keeps |= {d.series: asdict(d.keep) for d in wanted.dumps}
     return Step(
         "remove what need not be kept",
         "prune",
@@ -86,13 +118,19 @@ def due(schedules: Iterable[Backup], last: datetime | None, now: datetime, *, fu
     return max(found, default=None)
 
 
-def last_of(runs: Iterable[Run], *, full: bool) -> datetime | None:
-    """When the newest run began that did what a schedule asks for, however it ended."""
+def last_of(runs: Iterable[Run], now: datetime, *, full: bool) -> datetime | None:
+    """When the newest run began that did what a schedule asks for, however it ended.
+
+    One that began after ``now`` tells of a clock that was wrong then, and nothing else.
+    """
     return next(
         (
             r.started_at
             for r in runs
-            if r.kind == "backup" and r.subject == "all" and (r.request.get("full") or not full)
+            if r.kind == "backup"
+            and r.subject == "all"
+            and (r.request.get("full") or not full)
+            and r.started_at <= now
         ),
         None,
     )

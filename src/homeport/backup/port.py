@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from homeport.backup.files.model import dump_series
 from homeport.backup.files.plan import Sources
 from homeport.spec.model_backup import Backup, Keep
 
@@ -31,6 +32,24 @@ class WantedFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedDump:
+    """A database that somebody else runs."""
+
+    app: str
+    environment: str
+    database: str
+    secret: str
+    """Which of the environment's holds its URL."""
+    keep: Keep = field(default_factory=Keep)
+    questions: tuple[dict[str, Any], ...] = ()
+    """As ``ProofQuery``."""
+
+    @property
+    def series(self) -> str:
+        return dump_series(self.app, self.environment, self.database)
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """All data that is to be backed up just now."""
 
@@ -38,6 +57,7 @@ class Wanted:
     files: tuple[WantedFiles, ...] = ()
     schedules: tuple[Backup, ...] = ()
     """Of the environments; the defaults hold where there is none."""
+    dumps: tuple[WantedDump, ...] = ()
 
     @property
     def window(self) -> float:

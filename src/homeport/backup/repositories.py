@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +21,9 @@ from homeport.backup.errors import BAD_REPOSITORY, REPOSITORY_EXISTS, UNKNOWN_RE
 from homeport.backup.files import model as files_model
 from homeport.backup.physical import model as physical_model
 from homeport.guard.vault import Vault
+from homeport.journal import schema
 from homeport.journal import schema_backups as tables
-from homeport.journal.store import Store, text_time
+from homeport.journal.store import Store, parse_time, text_time
 from homeport.kernel.ids import is_name
 from homeport.kernel.secret import Secret
 
@@ -81,6 +83,23 @@ class Repositories:
         found = self.list()
         return found if all(r.ready for r in found) else ()
 
+    def held_since(self) -> datetime | None:
+        """When this machine was recovered, while nobody said yet that the former one is gone; else None."""
+        if self.ready():
+            return None
+        e = schema.events.c
+        kinds = (events.MachineRecovered.kind, events.Resumed.kind)
+        query = sa.select(e.kind, e.at).where(e.kind.in_(kinds)).order_by(e.seq.desc()).limit(1)
+        with self._store.read() as c:
+            row = c.execute(query).first()
+        return parse_time(row.at) if row is not None and row.kind == events.MachineRecovered.kind else None
+
+    def resume(self, *, actor: str) -> None:
+        """All are ready again: the machine that they were another's is gone."""
+        with self._store.transaction(actor) as tx:
+            tx.execute(tables.backup_repositories.update().values(ready=True))
+            tx.append(events.Resumed(repositories=[r.name for r in self.list()]))
+
     def get(self, name: str) -> Recorded:
         """Raises ``backup.unknown_repository``."""
         found = next((r for r in self.list() if r.name == name), None)
@@ -116,10 +135,10 @@ class Repositories:
             if mine is None and len(there) >= MOST:
                 raise BAD_REPOSITORY.error(f"cannot add {name}: there are {MOST} repositories already")
             for what in ("FILES", "POSTGRESQL"):
-                if _secret(name, what) not in self._vault.versions(*MACHINE):
-                    self._vault.set(tx, *MACHINE, _secret(name, what), secrets.token_hex(32))
+                if secret_name(name, what) not in self._vault.versions(*MACHINE):
+                    self._vault.set(tx, *MACHINE, secret_name(name, what), secrets.token_hex(32))
             for key, value in keys.items():
-                self._vault.set(tx, *MACHINE, _secret(name, key.upper()), value)
+                self._vault.set(tx, *MACHINE, secret_name(name, key.upper()), value)
             if mine is not None:
                 return not mine.ready
             tx.execute(
@@ -171,7 +190,7 @@ class Repositories:
         )
 
     def _password(self, name: str, what: str) -> Secret:
-        return Secret(self._vault.reveal(*MACHINE, _secret(name, what)))
+        return Secret(self._vault.reveal(*MACHINE, secret_name(name, what)))
 
     def _files_place(self, r: Recorded) -> files_model.LocalPlace | files_model.S3Place:
         return files_place(r.place, lambda what: self._password(r.name, what))
@@ -215,12 +234,17 @@ def check(name: str, place: Place) -> None:
         raise BAD_REPOSITORY.error(
             f"cannot add repository {name[:60]!r}: a name has up to 40 of a-z, 0-9 and hyphens, a letter first"
         )
+    check_place(place, f"add {name}")
+
+
+def check_place(place: Place, doing: str) -> None:
+    """Raise ``backup.bad_repository`` where no repository can be."""
     if bool(place.path) == bool(place.bucket):
-        raise BAD_REPOSITORY.error(f"cannot add {name}: it is a directory, or an S3-compatible store")
+        raise BAD_REPOSITORY.error(f"cannot {doing}: a repository is a directory, or an S3-compatible store")
     if place.path and (
-        not place.path.startswith("/") or ".." in Path(place.path).parts or "\n" in place.path
+        not place.path.startswith("/") or ".." in Path(place.path).parts or not place.path.isprintable()
     ):
-        raise BAD_REPOSITORY.error(f"cannot add {name}: {place.path[:100]!r} is no absolute path")
+        raise BAD_REPOSITORY.error(f"cannot {doing}: {place.path[:100]!r} is no absolute path")
     if place.bucket:
         try:
             where = urlsplit(place.endpoint)
@@ -235,10 +259,11 @@ def check(name: str, place: Place) -> None:
             usable = False
         if not usable:
             raise BAD_REPOSITORY.error(
-                f"cannot add {name}: its endpoint is not https://HOST",
+                f"cannot {doing}: its endpoint is not https://HOST",
                 hint="pgBackRest talks to stores by TLS only; --ca names the certificates of your own",
             )
 
 
-def _secret(name: str, what: str) -> str:
+def secret_name(name: str, what: str) -> str:
+    """``what``: "FILES", "POSTGRESQL", "KEY" or "SECRET_KEY"."""
     return f"BACKUP_{name.upper().replace('-', '_')}_{what}"

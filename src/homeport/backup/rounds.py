@@ -76,8 +76,8 @@ class Rounds:
         now = self._clock.now()
         runs = self._backups.runs.list(kinds=("backup",), limit=200)
         schedules = self._backups.wanted().schedules
-        full = plan.due(schedules, plan.last_of(runs, full=True), now, full=True) is not None
-        some = full or plan.due(schedules, plan.last_of(runs, full=False), now, full=False) is not None
+        full = plan.due(schedules, plan.last_of(runs, now, full=True), now, full=True) is not None
+        some = full or plan.due(schedules, plan.last_of(runs, now, full=False), now, full=False) is not None
         if some and self._backups.runs.under_way(MAKING) is None:
             self._begin(full=full)
 
@@ -140,7 +140,7 @@ class Rounds:
         return looks
 
     def _mend(self, now: datetime) -> None:
-        last = plan.last_of(self._backups.runs.list(kinds=("backup",), limit=200), full=True)
+        last = plan.last_of(self._backups.runs.list(kinds=("backup",), limit=200), now, full=True)
         if (last is None or now - last > AGAIN) and self._backups.runs.under_way(MAKING) is None:
             log.warning("the log of a cluster has a gap: a full backup begins anew")
             self._begin(full=True)

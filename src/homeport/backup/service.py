@@ -7,6 +7,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,10 @@ from sqlalchemy.exc import IntegrityError
 
 from homeport.backup import events, plan, runs
 from homeport.backup.errors import (
+    HELD,
     KEY_REUSED,
     NO_REPOSITORIES,
+    NOT_HELD,
     NOT_RUNNING,
     UNDER_WAY,
     WEAK_PASSPHRASE,
@@ -29,6 +32,7 @@ from homeport.backup.model import (
     SKIPPED,
     Run,
     Step,
+    judged,
     next_step,
     outcome,
 )
@@ -97,11 +101,7 @@ class Backups:
                 f"cannot use this passphrase: it has fewer than {SHORTEST} characters",
                 hint="whoever has the repository may try as often as they like; six random words are good",
             )
-        busy = self.runs.under_way(MAKING)
-        if busy is not None:
-            raise UNDER_WAY.error(
-                f"cannot add {name}: run {busy.id} is under way", hint=f"homeport backup cancel {busy.id}"
-            )
+        self._must_be_idle(f"add {name}")
         is_new = self.repositories.add(name, place, keys, actor=actor)
         try:
             self._prepare(passphrase, same=True)
@@ -124,11 +124,7 @@ class Backups:
 
     def remove_repository(self, name: str, *, actor: str) -> Recorded:
         """It gets no more backups; what it holds stays."""
-        busy = self.runs.under_way(MAKING)
-        if busy is not None:
-            raise UNDER_WAY.error(
-                f"cannot remove {name}: run {busy.id} is under way", hint=f"homeport backup cancel {busy.id}"
-            )
+        self._must_be_idle(f"remove {name}")
         removed = self.repositories.remove(name, actor=actor)
         clusters = self._clusters(self._owners.wanted())
         if not self.repositories.list():
@@ -136,6 +132,26 @@ class Backups:
         else:
             self._do("prepare", {"clusters": clusters})
         return removed
+
+    def _must_be_idle(self, doing: str) -> None:
+        busy = self.runs.under_way(MAKING)
+        if busy is not None:
+            raise UNDER_WAY.error(
+                f"cannot {doing}: run {busy.id} is under way", hint=f"homeport backup cancel {busy.id}"
+            )
+
+    def resume(self, *, actor: str) -> None:
+        """The machine that this one was recovered from is gone for good: back up into its repositories.
+
+        Raises ``backup.not_held``, and what is wrong with a repository: then it goes on waiting.
+        """
+        if self.repositories.held_since() is None:
+            raise NOT_HELD.error("cannot resume backups: they do not wait", hint="homeport backup status")
+        self._do("prepare", {"clusters": self._clusters(self._owners.wanted())})
+        self.repositories.resume(actor=actor)
+        # What was written meanwhile is in no log of theirs: it begins anew.
+        with suppress(HomeportError):
+            self.back_up(full=True, actor=actor)
 
     def _prepare(self, passphrase: str, *, same: bool) -> None:
         self._do(
@@ -146,6 +162,11 @@ class Backups:
     def _must_have_repositories(self) -> tuple[str, ...]:
         names = tuple(r.name for r in self.repositories.ready())
         if not names:
+            if self.repositories.held_since() is not None:
+                raise HELD.error(
+                    "cannot back up: the machine that this one was recovered from may still back up there",
+                    hint="homeport backup resume, once it is gone for good",
+                )
             coming = [r.name for r in self.repositories.list() if not r.ready]
             if coming:
                 raise NO_REPOSITORIES.error(
@@ -167,6 +188,10 @@ class Backups:
             work, {"data_dir": self._data_dir, **request}, name=f"backup.{work}", timeout=timeout
         )
 
+    def ask(self, work: str, request: Mapping[str, Any], *, timeout: float = SHORT) -> Any:
+        """A short piece of work that is no step of a run. Raises what it raises."""
+        return self._do(work, request, timeout=timeout)
+
     # Beginning
 
     def back_up(self, *, full: bool = False, prove: bool = True, actor: str, id: str | None = None) -> Run:
@@ -174,6 +199,17 @@ class Backups:
         names = self._must_have_repositories()
         steps = plan.backup_steps(self._owners.wanted(), names, full=full, prove=prove)
         return self.begin("backup", "all", MAKING, {"full": full, "prove": prove}, steps, actor=actor, id=id)
+
+    def prove(self, repository: str | None = None, *, actor: str, id: str | None = None) -> Run:
+        """Begin proofs of the newest backup of everything, in one repository or in all.
+
+        Raises ``backup.unknown_repository``.
+        """
+        names = self._must_have_repositories()
+        if repository is not None:
+            names = (self.repositories.get(repository).name,)
+        steps = plan.proof_steps(self._owners.wanted(), names)
+        return self.begin("prove", repository or "all", MAKING, {}, steps, actor=actor, id=id)
 
     def begin(
         self,
@@ -338,22 +374,6 @@ class Backups:
             return {}
         found: Mapping[str, Any] = self._do("look", {"clusters": clusters, "window": wanted.window})
         return found
-
-
-def judged(step: Step) -> Step:
-    """A proof that failed is a step that failed."""
-    if step.work not in ("prove", "prove-files") or not step.result:
-        return step
-    failures = list(step.result["failures"])
-    if not failures:
-        return step
-    told = {
-        "code": "backup.not_proven",
-        "sentence": failures[0],
-        "hint": "older backups may be proven: homeport backup list; make a new one: homeport backup run --full",
-        "details": failures[1:],
-    }
-    return replace(step, state=FAILED, error=told)
 
 
 def new_id() -> str:

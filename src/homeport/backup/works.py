@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from homeport.backup.errors import OTHER_PASSPHRASE
+from homeport.backup import histories, works_clone, works_drill, works_dumps, works_restore
+from homeport.backup.errors import BAD_REPOSITORY, NOTHING_TO_DO, OTHER_PASSPHRASE
 from homeport.backup.files import model as files_model
 from homeport.backup.files import stage
 from homeport.backup.files.plan import Sources
@@ -18,6 +20,7 @@ from homeport.backup.physical.proof import Question
 from homeport.backup.physical.service import PhysicalBackups
 from homeport.backup.retention import Backup, Kind, Selection, select
 from homeport.backup.toolbox import Toolbox
+from homeport.database import machine
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
@@ -33,6 +36,7 @@ TELL_EVERY = 0.5
 
 def prepare(box: Toolbox, request: Request, say: Say) -> Any:
     """Have every repository, opened by the passphrase, and every cluster archived into them."""
+    _check_directories(box)
     found = box.files()
     made = found.prepare()
     if request.get("passphrase"):
@@ -45,7 +49,27 @@ def prepare(box: Toolbox, request: Request, say: Say) -> Any:
         found.set_passphrase(passphrase)
     for name, synchronous in request["clusters"].items():
         box.physical(name, synchronous=synchronous).ensure()
+        histories.archive_again(box, name)
     return {"made": list(made)}
+
+
+def _check_directories(box: Toolbox) -> None:
+    """Of repositories that are new: one that is missing may be a disk that is not mounted."""
+    for r in box.repositories.list():
+        if r.ready or not r.place.path:
+            continue
+        if not Path(r.place.path).is_dir():
+            raise BAD_REPOSITORY.error(
+                f"cannot use repository {r.name}: there is no directory {r.place.path}",
+                hint="make it; where a disk belongs there, mount that first",
+            )
+        try:
+            machine.must_reach(Path(r.place.path), machine.user(), "pgBackRest")
+        except HomeportError as e:
+            raise BAD_REPOSITORY.error(
+                f"cannot use repository {r.name}: user {machine.user()}, who runs PostgreSQL, may not enter {r.place.path}",
+                hint=e.hint.partition(",")[0],
+            ) from e
 
 
 def cluster(box: Toolbox, request: Request, say: Say) -> Any:
@@ -77,18 +101,15 @@ def prove(box: Toolbox, request: Request, say: Say) -> Any:
 def prove_files(box: Toolbox, request: Request, say: Say) -> Any:
     """Prove the newest backup of a series of files in a repository."""
     found = box.files()
-    snapshots, _ = found.restic(request["repository"]).snapshots()
-    mine = [s for s in snapshots if s.series == request["series"] and s.is_finished]
-    if not mine:
-        return None
-    chosen = (
-        next((s for s in mine if s.id.startswith(request["snapshot"])), None)
-        if request.get("snapshot")
-        else mine[-1]
-    )
-    if chosen is None:
-        return None
-    return found.prove(request["repository"], chosen.id).document()
+    repository, series, wanted = request["repository"], request["series"], request.get("snapshot") or ""
+    snapshots, _ = found.restic(repository).snapshots()
+    chosen = [s for s in snapshots if s.series == series and s.is_finished and s.id.startswith(wanted)]
+    if not chosen:
+        raise NOTHING_TO_DO.error(
+            f"cannot prove files of {series} in {repository}: it has no such backup",
+            hint="homeport backup list; homeport backup run makes one",
+        )
+    return found.prove(repository, chosen[-1].id).document()
 
 
 def prune(box: Toolbox, request: Request, say: Say) -> Any:
@@ -200,6 +221,10 @@ WORKS: dict[str, Work] = {
     "look": look,
     "list": list_,
     "disable": disable,
+    **works_dumps.WORKS,
+    **works_restore.WORKS,
+    **works_clone.WORKS,
+    **works_drill.WORKS,
 }
 
 
@@ -238,7 +263,7 @@ def _select(
                 b.label,
                 b.stopped_at,
                 kinds[b.kind],
-                proven=proof is not None and not proof.failures,
+                proven=proof is not None and proof.passed,
                 broken=proof is not None and bool(proof.failures),
                 needs=b.needs,
             )

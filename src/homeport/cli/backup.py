@@ -38,6 +38,16 @@ def run(session: Session, full: bool, no_proof: bool, no_wait: bool) -> None:
     finish(session, found, wait=not no_wait)
 
 
+@backup.command("prove")
+@click.argument("repository", required=False)
+@click.option("--no-wait", is_flag=True, help="Begin it, and do not wait for its end.")
+@pass_session
+def prove(session: Session, repository: str | None, no_wait: bool) -> None:
+    """Restore the newest backup of everything and check it, in REPOSITORY or in all."""
+    body = {"repository": name("repository", repository)} if repository else {}
+    finish(session, session.client.send("POST", "/v1/backups/proofs", body), wait=not no_wait)
+
+
 def finish(session: Session, run: dict[str, Any], *, wait: bool) -> None:
     """Follow a run to its end; exit 7 where it did not pass."""
     if wait:
@@ -94,6 +104,16 @@ def cancel(session: Session, run: str) -> None:
     session.show(found, lambda f: click.echo(f"{f['id']} ends"))
 
 
+@backup.command("resume")
+@pass_session
+def resume(session: Session) -> None:
+    """Back up again, on a machine that was recovered: the one before it is gone for good."""
+    found = session.patient(LONG_CALL).send("POST", "/v1/backups/resume")
+    session.show(
+        found, lambda f: click.echo(f"backups go to {', '.join(r['name'] for r in f)} from this machine now")
+    )
+
+
 @backup.command("passphrase")
 @pass_session
 def passphrase(session: Session) -> None:
@@ -112,6 +132,37 @@ def asked(session: Session, *, confirm: bool = True) -> str:
             "cannot go on: no passphrase was given", hint="type it at the prompt, or give it to stdin"
         )
     return text
+
+
+def place_of(
+    session: Session,
+    doing: str,
+    path: str | None,
+    endpoint: str,
+    bucket: str,
+    prefix: str,
+    region: str,
+    ca: str,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A repository's place and its store's access key, from options and the environment."""
+    keys = {"key": "", "secret_key": ""}
+    if bucket:
+        for key, variable in (("key", "AWS_ACCESS_KEY_ID"), ("secret_key", "AWS_SECRET_ACCESS_KEY")):
+            keys[key] = session.variables.get(variable, "")
+            if not keys[key]:
+                raise NO_KEYS.error(
+                    f"cannot {doing}: {variable} is not set",
+                    hint="the environment, not the command line, which every user of this machine can read",
+                )
+    place = {
+        "path": str((session.directory / path).resolve()) if path else "",
+        "endpoint": endpoint,
+        "bucket": bucket,
+        "prefix": prefix.strip("/"),
+        "region": region,
+        "ca": str(session.directory / ca) if ca else "",
+    }
+    return place, keys
 
 
 @backup.group("repository")
@@ -158,23 +209,7 @@ def add(
     Asks for the passphrase (or reads it from stdin) that opens backups when this machine is gone; the same for all
     repositories. The store's access key is taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
-    keys = {"key": "", "secret_key": ""}
-    if bucket:
-        for key, variable in (("key", "AWS_ACCESS_KEY_ID"), ("secret_key", "AWS_SECRET_ACCESS_KEY")):
-            keys[key] = session.variables.get(variable, "")
-            if not keys[key]:
-                raise NO_KEYS.error(
-                    f"cannot add {name_}: {variable} is not set",
-                    hint="the environment, not the command line, which every user of this machine can read",
-                )
-    place = {
-        "path": str(session.directory / path) if path else "",
-        "endpoint": endpoint,
-        "bucket": bucket,
-        "prefix": prefix.strip("/"),
-        "region": region,
-        "ca": str(session.directory / ca) if ca else "",
-    }
+    place, keys = place_of(session, f"add {name_}", path, endpoint, bucket, prefix, region, ca)
     body = {"name": name("repository", name_), "place": place, **keys, "passphrase": asked(session)}
     found = session.patient(LONG_CALL).send("POST", "/v1/backups/repositories", body)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ DECLARED = (_insight, _migrations, _sqlite, _upkeep)
 """Errors that a child may end with: imported, they are in the catalogue."""
 BASE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 LONGEST = 48 * 3600.0
+
+log = logging.getLogger(__name__)
 
 Told = Callable[[str, Mapping[str, Any]], None]
 
@@ -89,8 +92,9 @@ class Worker:
         if reason is not None and reason != "timeout":
             raise CANCELLED.error(f"cannot go on with {name}: it was stopped")
         how = "it took too long" if reason else f"it ended with status {status}"
+        log.error("%s of %s: %s\n%s", work, name, how, "\n".join(stray))
         raise WORK_FAILED.error(
-            f"cannot finish {work} of {name}: {how}", hint="see logs/serve.log", details=stray
+            f"cannot finish {work} of {name}: {how}", hint="see logs/serve.log", details=stray[-1:]
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from homeport.api.services import Finding
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.units import format_size
+from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.build import RESERVE
 from homeport.rollout.data import health, known
 from homeport.rollout.data.rounds import DatabaseServices
@@ -46,7 +47,7 @@ def local_findings(data_dir: Path) -> list[dict[str, Any]]:
     return findings
 
 
-def findings(parts: Parts, databases: DatabaseServices) -> list[Finding]:
+def findings(parts: Parts, databases: DatabaseServices, backups: BackupServices) -> list[Finding]:
     """From within the control plane."""
     return [
         _as_finding(_try("edge", lambda: _edge(parts))),
@@ -56,6 +57,7 @@ def findings(parts: Parts, databases: DatabaseServices) -> list[Finding]:
         _disk(parts),
         _limits(),
         *_databases(parts, databases),
+        *_backups(backups),
     ]
 
 
@@ -122,6 +124,17 @@ def _databases(parts: Parts, databases: DatabaseServices) -> list[Finding]:
             hint = f"homeport db resume --app {x.known.app} --env {x.known.environment}"
             found.append(Finding(f"database {x.known.key}", False, "its clients are held", hint))
     return found or [Finding("databases", True, f"{len(standing)} known, all answer")]
+
+
+def _backups(backups: BackupServices) -> list[Finding]:
+    """Nothing where there is nothing that is worth it, and nobody asked for any."""
+    found = backups.status()
+    if found.problems:
+        return [Finding("backups", False, problem, "homeport backup status") for problem in found.problems]
+    if not found.repositories:
+        return []
+    proven = f", proven at {found.proven_at:%Y-%m-%d %H:%M} UTC" if found.proven_at else ""
+    return [Finding("backups", True, f"{len(found.repositories)} repositories{proven}")]
 
 
 def _limits() -> Finding:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ STATE_GONE = declare(
 )
 
 START_TIMEOUT = 30.0
+LONG_CALL = 400.0
+"""Seconds for a call that reaches every repository."""
 EDGE, SERVE, LOGD = "haproxy", "serve", "logd"
 
 
@@ -37,6 +40,7 @@ def up(data_dir: Path, http: str | None, https: str | None) -> dict[str, Any]:
     """Start Homeport in ``data_dir`` and wait until it answers; nothing when it runs."""
     clock = RealClock()
     settings.claim(data_dir)
+    settings.check_recovered(data_dir)
     with files.lock(data_dir / settings.LOCK, what="start Homeport"):
         wanted = _settings(data_dir, http, https)
         damage = _damage(data_dir)
@@ -94,6 +98,7 @@ def _restart_control_plane(data_dir: Path, clock: Clock) -> None:
 def run_in_foreground(data_dir: Path) -> None:
     """What the systemd unit does: prepare, then become supervisord."""
     settings.claim(data_dir)
+    settings.check_recovered(data_dir)
     with files.lock(data_dir / settings.LOCK, what="start Homeport"):
         wanted = _settings(data_dir, None, None)
         damage = _damage(data_dir)
@@ -364,3 +369,10 @@ def write_systemd_unit(data_dir: Path, http: str | None, https: str | None) -> s
     wanted = _settings(data_dir, http, https)
     settings.save(data_dir, wanted)
     return write_unit(data_dir, sys.executable)
+
+
+def recover(data_dir: Path, place: Mapping[str, str], **asked: Any) -> dict[str, Any]:
+    """See :func:`homeport.main.recovering.recover`."""
+    from homeport.main.recovering import recover as recover_
+
+    return recover_(data_dir, place, **asked)

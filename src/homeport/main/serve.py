@@ -30,6 +30,7 @@ from homeport.kernel.ids import ChangeId
 from homeport.main import doctor, lifecycle, settings
 from homeport.rollout.advance import Advance
 from homeport.rollout.backups import recovered
+from homeport.rollout.backups.drills import Drills
 from homeport.rollout.backups.restores import Restores
 from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.data.due import Contracts
@@ -147,6 +148,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     pipelines = Pipelines(parts, rollouts, changes.start, LocalIdentities(), advance.closing, migrations)
     settings_ = Settings(parts)
     restores = Restores(parts, backups.backups, settings_, rollouts)
+    drills = Drills(parts, backups.backups)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
     oneoffs = OneOffs(parts)
     removal = Removal(parts, rollouts)
@@ -162,6 +164,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         contracts.tick()
         databases.rounds.tick()
         backups.rounds.tick()
+        drills.tick()
 
     def look_after_previews() -> None:
         previews.expire()
@@ -192,6 +195,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         databases=databases,
         backups=backups,
         restores=restores,
+        drills=drills,
         version=__version__,
         started_at=clock.now(),
         doctor=lambda: doctor.findings(parts, databases, backups),

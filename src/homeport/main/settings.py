@@ -14,11 +14,19 @@ FILE = "homeport.json"
 LOCK = "up.lock"
 """Held by a homeport up; where it is, an earlier one began to make the directory ours."""
 
+RECOVERING = "recovering.json"
+"""There while a recovery is under way, and what it has done so far."""
+
 NOT_OURS = declare(
     "main.directory_not_ours", Kind.CONFLICT, "The data directory holds files that are not Homeport's."
 )
 NEWER = declare("main.newer_directory", Kind.CONFLICT, "The data directory was made by a newer Homeport.")
 BAD_ADDRESS = declare("main.bad_address", Kind.INVALID, "An ADDRESS:PORT cannot be read.")
+UNRECOVERED = declare(
+    "main.recovery_unfinished",
+    Kind.CONFLICT,
+    "A recovery into the data directory did not come to its end yet.",
+)
 CANNOT_MAKE = declare(
     "main.cannot_make_directory", Kind.FAILED, "The data directory cannot be made or written."
 )
@@ -93,4 +101,14 @@ def claim(data_dir: Path) -> None:
         raise NOT_OURS.error(
             f"cannot use {data_dir}: it holds {entries[0]!r} and no {FILE}",
             hint="Homeport wants an empty directory, or one of its own",
+        )
+
+
+def check_recovered(data_dir: Path) -> None:
+    """Raises ``main.recovery_unfinished`` where databases have not been brought back yet."""
+    marker = data_dir / RECOVERING
+    if marker.exists() and not read_json(marker).get("placed"):
+        raise UNRECOVERED.error(
+            f"cannot start: a recovery into {data_dir} did not come to its end",
+            hint="homeport recover again, as it was called; it goes on where it was",
         )

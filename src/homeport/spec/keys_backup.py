@@ -5,52 +5,37 @@ from __future__ import annotations
 from homeport.spec.key import Key, Table
 from homeport.spec.model_backup import MASKS
 from homeport.spec.values import Duration, Flag, Name, ShortText, Whole
-from homeport.spec.values_backup import (
-    Bucket,
-    Endpoint,
-    MachinePath,
-    Prefix,
-    Query,
-    Region,
-    SecretName,
-)
+from homeport.spec.values_backup import Query
 
 BACKUP = "backup"
 KEEP = "backup.keep"
-REPOSITORY = "backup.repositories.NAME"
 PROOF = "backup.proof"
 PROOF_QUERY = "backup.proof.NAME"
 MASK = "backup.mask"
-_LATER = "Of a later version: today a deploy of a file that has one is refused.\n\n"
 
 BACKUP_TABLES = (
     Table(
         BACKUP,
-        f"{_LATER}How databases and `[storage]` are backed up. Without it they are not. It may stand in an "
-        "environment alone, such as `[environments.production.backup]`; the others are not backed up then.",
+        "How databases and `[storage]` are backed up. Without it that is as the defaults say. It may stand in an "
+        "environment alone, such as `[environments.production.backup]`. Where backups go is the machine's: "
+        "`homeport backup repository add`. Previews are not backed up.",
     ),
     Table(
         KEEP,
-        f"{_LATER}How many backups are kept: the newest of each of the last hours, days, weeks and months that have "
+        "How many backups are kept: the newest of each of the last hours, days, weeks and months that have "
         "one. Besides these, the newest proven one stays, and what returning to any moment of the window needs.",
     ),
     Table(
-        REPOSITORY,
-        f"{_LATER}A place that backups go to, such as `[backup.repositories.offsite]`: a directory, with `path`, or "
-        "an S3-compatible store, with `endpoint`, `bucket`, `key` and `secret_key`. Every backup goes to all of them. "
-        "At most 4. Without any, they go to `backups` in Homeport's data directory, which is lost with the machine.",
-    ),
-    Table(
         PROOF,
-        f"{_LATER}Queries that a restored copy must answer before its backup counts as proven. A name is of your "
+        "Queries that a restored copy must answer before its backup counts as proven. A name is of your "
         "choice; a value is a query, or a table with the keys of `[backup.proof.NAME]`. At most 50.",
         example='recent-orders = "SELECT count(*) FROM orders WHERE paid"\n'
         'books-balance = { query = "SELECT sum(amount) FROM entries", expect = "0" }',
     ),
-    Table(PROOF_QUERY, f"{_LATER}A query with more than its text, such as `[backup.proof.books-balance]`."),
+    Table(PROOF_QUERY, "A query with more than its text, such as `[backup.proof.books-balance]`."),
     Table(
         MASK,
-        f"{_LATER}What a clone shows instead of a column's values. A key is a table and its column, with the schema "
+        "What a clone shows instead of a column's values. A key is a table and its column, with the schema "
         "where that is not `public`, and with the database in front where that is not `main`; it stands in quotes. "
         "A value is "
         + ", ".join(f"`{rule}`" for rule in MASKS)
@@ -115,58 +100,6 @@ BACKUP_KEYS = (
             default=default,
         )
         for name, what, example, default in _KEPT
-    ),
-    Key(
-        REPOSITORY,
-        "path",
-        MachinePath("directory", "/mnt/backups"),
-        "A directory of the machine, on a disk of its own at best.",
-        "/mnt/backups",
-        absent="an S3-compatible store",
-    ),
-    Key(
-        REPOSITORY,
-        "endpoint",
-        Endpoint(),
-        "Where the store answers.",
-        "https://s3.eu-central-1.amazonaws.com",
-        absent="a directory",
-    ),
-    Key(
-        REPOSITORY, "bucket", Bucket(), "Its bucket, which exists.", "shop-backups", absent="required with S3"
-    ),
-    Key(
-        REPOSITORY,
-        "prefix",
-        Prefix(),
-        "A path in the bucket that all lies below.",
-        "machines/one",
-        absent="none",
-    ),
-    Key(REPOSITORY, "region", Region(), "The bucket's region.", "eu-central-1", absent="us-east-1"),
-    Key(
-        REPOSITORY,
-        "key",
-        SecretName("BACKUP_KEY"),
-        "`secret:` and the name of the secret with the access key's id.",
-        "secret:BACKUP_KEY",
-        absent="required with S3",
-    ),
-    Key(
-        REPOSITORY,
-        "secret_key",
-        SecretName("BACKUP_SECRET_KEY"),
-        "`secret:` and the name of the secret with the access key itself.",
-        "secret:BACKUP_SECRET_KEY",
-        absent="required with S3",
-    ),
-    Key(
-        REPOSITORY,
-        "ca",
-        MachinePath("file", "/etc/ssl/store.pem"),
-        "Certificates that the store's is checked by, where those of the machine do not know it.",
-        "/etc/ssl/store.pem",
-        absent="those of the machine",
     ),
     Key(
         PROOF_QUERY,

@@ -17,27 +17,6 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
-    """Where backups go."""
-
-    name: str
-    path: str = ""
-    """An absolute directory of this machine; "" is an S3-compatible store."""
-    endpoint: str = ""
-    """With S3: ``https://HOST``, with or without a port."""
-    bucket: str = ""
-    prefix: str = ""
-    """Within the bucket; no "/" at its ends."""
-    region: str = ""
-    key: str = ""
-    """The secret that holds the access key's id."""
-    secret_key: str = ""
-    """The secret that holds the access key's secret."""
-    ca: str = ""
-    """An absolute file of certificates that the store's is checked by; "" has those of the machine."""
-
-
-@dataclass(frozen=True, slots=True)
 class ProofQuery:
     """A query of the app's own, put to what was restored."""
 
@@ -75,7 +54,5 @@ class Backup:
     synchronous: bool = False
     """A commit waits until a second copy of it is on disk."""
     keep: Keep = field(default_factory=Keep)
-    repositories: tuple[Repository, ...] = ()
-    """() is one in the data directory."""
     proof: tuple[ProofQuery, ...] = ()
     mask: tuple[Mask, ...] = ()

@@ -89,7 +89,7 @@ class _Whole:
         storage = read_storage(reading, document)
         databases = read_databases(reading, document, storage, variables)
         caches = read_caches(reading, document, variables)
-        backup = read_backup(reading, document, databases, variables)
+        backup = read_backup(reading, document, databases)
         maintenance, read_only = self._keys("maintenance"), self._keys("read_only")
         if len(reading.problems) > 0:
             return None

@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from homeport.spec.keys_backup import BACKUP, KEEP, PROOF_QUERY, REPOSITORY
+from homeport.spec.keys_backup import BACKUP, KEEP, PROOF_QUERY
 from homeport.spec.locate import Path
-from homeport.spec.model import Variable
-from homeport.spec.model_backup import MASKS, Backup, Keep, Mask, ProofQuery, Repository
+from homeport.spec.model_backup import MASKS, Backup, Keep, Mask, ProofQuery
 from homeport.spec.model_database import Database
 from homeport.spec.read_settings import check_schedule
 from homeport.spec.reading import Reading, Values
 from homeport.spec.values import Choice, Name, shown
 from homeport.spec.values_backup import MaskedColumn, Query
 
-MOST_REPOSITORIES = 4
-"""What pgBackRest numbers."""
 MOST_PROOFS = 50
 MOST_MASKS = 500
-_OF_S3 = ("endpoint", "bucket", "prefix", "region", "key", "secret_key", "ca")
-_NEEDED_OF_S3 = ("endpoint", "bucket", "key", "secret_key")
 _TOP: Path = (BACKUP,)
 
 
-def read_backup(
-    reading: Reading, document: Values, databases: Iterable[Database], variables: Iterable[Variable]
-) -> Backup | None:
+def read_backup(reading: Reading, document: Values, databases: Iterable[Database]) -> Backup | None:
     """None where there is no ``[backup]``."""
     if BACKUP not in document:
         return None
@@ -34,12 +27,10 @@ def read_backup(
     values = reading.keys(BACKUP, _TOP, data)
     _check_schedules(reading, values)
     keep = reading.keys(KEEP, (*_TOP, "keep"), reading.table(data, (*_TOP, "keep")))
-    repositories = _repositories(reading, data, {v.name: v for v in variables})
     names = tuple(d.name for d in databases)
     return Backup(
         **values,
         keep=Keep(**keep),
-        repositories=repositories,
         proof=_proofs(reading, data, names),
         mask=_masks(reading, data, names),
     )
@@ -66,57 +57,6 @@ def _check_name(reading: Reading, path: Path) -> None:
         Name().read(path[-1])
     except ValueError as error:
         reading.problems.add(path, str(error))
-
-
-# Repositories
-
-
-def _repositories(reading: Reading, data: Values, given: dict[str, Variable]) -> tuple[Repository, ...]:
-    tables = _few(reading, data, "repositories", MOST_REPOSITORIES)
-    found: list[Repository] = []
-    for name in tables:
-        path = (*_TOP, "repositories", name)
-        _check_name(reading, path)
-        repository = _repository(reading, path, reading.table(tables, path))
-        for key in ("key", "secret_key"):
-            _check_secret(reading, (*path, key), getattr(repository, key), given)
-        other = next((r for r in found if _place(r) == _place(repository)), None)
-        if other is not None:
-            reading.problems.add(
-                path, f"is the same place as {reading.place((*_TOP, 'repositories', other.name))}"
-            )
-        found.append(repository)
-    return tuple(found)
-
-
-def _repository(reading: Reading, path: Path, data: Values) -> Repository:
-    values = reading.keys(REPOSITORY, path, data)
-    alien = [key for key in _OF_S3 if key in data]
-    if "path" in data and alien:
-        reading.problems.add(
-            path, f'has both "path", which is a directory, and "{alien[0]}", which is of S3: take one out'
-        )
-    elif "path" not in data and not alien:
-        reading.problems.add(
-            path, 'needs a "path", or "endpoint", "bucket", "key" and "secret_key" of an S3-compatible store'
-        )
-    elif alien:
-        reading.required(_NEEDED_OF_S3, path, data)
-    return Repository(path[-1], **values)
-
-
-def _place(repository: Repository) -> tuple[str, ...]:
-    """With its name where nothing else tells it from others, so that what is wrong already is told once."""
-    place = (repository.path, repository.endpoint, repository.bucket, repository.prefix)
-    return place if any(place) else (repository.name,)
-
-
-def _check_secret(reading: Reading, path: Path, name: str, given: dict[str, Variable]) -> None:
-    variable = given.get(name)
-    if variable is not None and not variable.secret:
-        reading.problems.add(
-            path, f"names a secret, and [variables] has {name} as none: add secret = true there"
-        )
 
 
 # Proofs and masks

@@ -185,18 +185,6 @@ daily = 14
 weekly = 8
 monthly = 24
 
-[backup.repositories.here]
-path = "/mnt/backups"
-
-[backup.repositories.offsite]
-endpoint = "https://s3.eu-central-1.amazonaws.com"
-bucket = "shop-backups"
-prefix = "machines/one"
-region = "eu-central-1"
-key = "secret:BACKUP_KEY"
-secret_key = "secret:BACKUP_SECRET_KEY"
-ca = "/etc/ssl/store.pem"
-
 [backup.proof]
 recent-orders = "SELECT count(*) FROM orders WHERE paid"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from homeport.backup import plan
-from homeport.backup.model import FAILED, RUNNING, Run
+from homeport.backup.model import FAILED, PASSED, PROOFS, RUNNING, Run, Step
 from homeport.backup.repositories import Recorded, Repositories
 from homeport.backup.rounds import Look, Rounds
 from homeport.backup.service import Backups
@@ -66,14 +66,28 @@ class BackupServices:
         last = next((r for r in made if r.is_over), None)
         looks = self.rounds.latest() if repositories else ()
         now = self._parts.clock.now()
-        proven = _proven_at(made)
+        proving = [r for r in runs if r.kind in ("backup", "prove")]
+        proven = _proven_at(proving)
         wanted = self.backups.wanted()
         names = {c.name for c in wanted.clusters}
         looks = tuple(look for look in looks if look.cluster in names)
         problems: list[str] = []
-        if repositories:
+        held = self.backups.repositories.held_since() if repositories else None
+        if held is not None:
+            problems.append(
+                f"nothing is backed up since this machine was recovered ({held:%Y-%m-%d %H:%M} UTC): "
+                "homeport backup resume, once the former one is gone for good"
+            )
+        elif repositories:
+            problems += [
+                f"nothing is backed up while repository {r.name} is not made: "
+                f"homeport backup repository add {r.name} again, or remove it"
+                for r in repositories
+                if not r.ready
+            ]
             if last is not None and last.state == FAILED:
                 problems.append(f"the last backup failed: {last.reason}")
+            problems += _not_proven(proving, but=last)
             problems += _missed(made, wanted.schedules, now)
             problems += [str(f["sentence"]) for look in looks for f in look.findings]
             problems += [
@@ -97,18 +111,33 @@ class BackupServices:
 
 
 def _missed(made: list[Run], schedules: tuple[Backup, ...], now: datetime) -> list[str]:
-    last = plan.last_of(made, full=False)
+    last = plan.last_of(made, now, full=False)
     if last is None or any(r.state == RUNNING for r in made):
         return []
     at = plan.due(schedules, last, now - RUN_LATE, full=False)
     return [f"the backup of {at:%Y-%m-%d %H:%M} UTC did not begin"] if at is not None else []
 
 
-def _proven_at(made: list[Run]) -> datetime | None:
+def _proofs(run: Run) -> list[Step]:
+    return [s for s in run.steps if s.work in PROOFS]
+
+
+def _not_proven(runs: list[Run], but: Run | None) -> list[str]:
+    """What failed when proofs were made last; told already of the run ``but``."""
+    last = next((r for r in runs if any(s.state in (PASSED, FAILED) for s in _proofs(r))), None)
+    if last is None or (but is not None and last.id == but.id):
+        return []
+    return [
+        f"{s.name} failed: {(s.error or {}).get('sentence', '')}" for s in _proofs(last) if s.state == FAILED
+    ]
+
+
+def _proven_at(runs: list[Run]) -> datetime | None:
     """When the newest run ended whose proofs all passed."""
-    for run in made:
-        proofs = [s for s in run.steps if s.work in ("prove", "prove-files")]
-        if proofs and all(s.state == "passed" for s in proofs):
+    for run in runs:
+        # Of one repository alone says nothing of the others.
+        proofs = _proofs(run) if run.subject == "all" else []
+        if proofs and all(s.state == PASSED for s in proofs):
             ended = max((s.finished_at for s in proofs if s.finished_at), default=None)
             return parse_time(ended) if ended else None
     return None

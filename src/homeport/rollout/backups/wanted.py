@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from homeport.backup.files.plan import sources
-from homeport.backup.port import Wanted, WantedCluster, WantedFiles, together
+from homeport.backup.port import Wanted, WantedCluster, WantedDump, WantedFiles, together
 from homeport.rollout.model import Environment
 from homeport.rollout.parts import Parts
 from homeport.spec.model import PREVIEW
@@ -24,6 +26,7 @@ class DataOwners:
         return Wanted(
             clusters=self._clusters(asked),
             files=self._files(asked),
+            dumps=self._dumps(),
             schedules=tuple(b for b in asked.values() if b is not None),
         )
 
@@ -64,6 +67,27 @@ class DataOwners:
                     tuple(questions),
                 )
             )
+        return tuple(found)
+
+    def _dumps(self) -> tuple[WantedDump, ...]:
+        found: list[WantedDump] = []
+        for e in self._environments():
+            if e.serving is None:
+                continue
+            spec = self._parts.spec(e.app, e.name, e.serving)
+            keep = spec.backup.keep if spec.backup is not None else Keep()
+            found += [
+                WantedDump(
+                    e.app,
+                    e.name,
+                    d.name,
+                    d.url,
+                    keep,
+                    tuple(asdict(q) for q in _questions(spec.backup) if q.database == d.name),
+                )
+                for d in spec.databases
+                if d.engine == "postgresql" and d.url
+            ]
         return tuple(found)
 
     def _files(self, asked: Asked) -> tuple[WantedFiles, ...]:

@@ -1,0 +1,90 @@
+"""The last steps of a recovery: everything is started, and seen to serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from homeport.api.client import Client
+from homeport.kernel.errors import HomeportError
+from homeport.main import lifecycle
+from homeport.spec.model import PREVIEW
+
+if TYPE_CHECKING:
+    from homeport.main.recovering import Recovery
+
+SERVING = 180.0
+"""Seconds for everything to serve again."""
+WELL = ("up", "empty", "asleep")
+
+
+def serve_again(r: Recovery, http: str | None, https: str | None) -> list[dict[str, Any]]:
+    """Start it, wait for its apps; what serves at the end."""
+    r.begin("start Homeport")
+    try:
+        report = lifecycle.up(r.data_dir, http, https)
+    except HomeportError as error:
+        # Its databases are started before it answers.
+        if error.type is not lifecycle.DID_NOT_START:
+            raise
+        report = {"http": http or ""}
+    r.end(report["http"])
+    r.begin("wait until everything serves")
+    client = Client(r.data_dir)
+    deadline = r.clock.monotonic() + SERVING
+    problem: HomeportError | None = None
+    found: list[dict[str, Any]] | None = None
+    while True:
+        try:
+            found = [e for a in client.get("/v1/status")["apps"] for e in a["environments"] if e["serving"]]
+        except HomeportError as error:
+            problem = error
+        waited = [e for e in found or () if not e["name"].startswith(PREVIEW)]
+        if found is not None and all(e["health"] in WELL for e in waited):
+            break
+        if r.clock.monotonic() > deadline:
+            break
+        r.clock.sleep(0.1)
+    if found is None:
+        raise problem or lifecycle.DID_NOT_START.error("cannot start Homeport")
+    for e in found:
+        if e["health"] not in WELL:
+            what = f"{e['app']} {e['name']} does not serve: it is {e['health']}"
+            (r.notes if e["name"].startswith(PREVIEW) else r.lost).append(what)
+    down = [e for e in waited if e["health"] not in WELL]
+    r.end(f"{len(waited) - len(down)} of {len(waited)} serve", failed=bool(down))
+    _say_what_to_do(r, found, report["http"])
+    return [
+        {"app": e["app"], "environment": e["name"], "release": e["serving"], "health": e["health"], "urls": e["urls"]}
+        for e in found
+    ]  # fmt: skip
+
+
+def _say_what_to_do(r: Recovery, found: list[dict[str, Any]], http: str) -> None:
+    hosts = sorted({route.partition("/")[0] for e in found for route in e["routes"]})
+    if hosts:
+        shown = ", ".join(hosts[:5]) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
+        r.todo.append(
+            f"names lead to the former machine still: have the DNS of {shown} name this one ({http})"
+        )
+    r.todo.append("homeport up --systemd has it come back when this machine starts")
+    for name in r.known.get("others", ()):
+        r.todo.append(
+            f"repository {name} was not looked at: homeport backup repository remove {name} where it was lost too"
+        )
+
+
+def take_over(r: Recovery, *, former_is_gone: bool) -> None:
+    """Back up again, or say what it waits for."""
+    if not former_is_gone:
+        r.todo.append(
+            "backups wait, since this machine and the former one would spoil each other's: "
+            "homeport backup resume, once the former one is gone for good"
+        )
+        return
+    r.begin("back up again")
+    try:
+        Client(r.data_dir, timeout=lifecycle.LONG_CALL).send("POST", "/v1/backups/resume")
+        r.end()
+    except HomeportError as error:
+        r.end(error.sentence, failed=True)
+        r.todo.append(f"backups wait: {error.sentence}; then homeport backup resume")

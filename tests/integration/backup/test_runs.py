@@ -1,0 +1,228 @@
+"""Runs in a real state.db: each step killed, two at once, cancelled, closed; a worker that is a function."""
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+
+from state_db import fresh
+
+from homeport.backup.model import CANCELLED, FAILED, MAKING, PASSED, RETURNING, RUNNING, Step
+from homeport.backup.port import Wanted
+from homeport.backup.repositories import Place, Repositories
+from homeport.backup.rounds import Rounds
+from homeport.backup.service import Backups
+from homeport.database.errors import WORK_FAILED
+from homeport.database.migrations.errors import CANCELLED as STOPPED
+from homeport.guard.vault import Vault
+from homeport.journal.store import Store
+from homeport.kernel.errors import HomeportError
+from homeport.system.clock import RealClock
+
+
+class Killed(BaseException):
+    pass
+
+
+class FakeWorker:
+    def __init__(self):
+        self.asked = []
+        self.fail = {}
+
+    def run(self, work, request, *, name, told=None, stop=lambda: None, timeout=0):
+        self.asked.append(work)
+        wrong = self.fail.pop(work, None)
+        if wrong is not None:
+            raise wrong
+        if stop():
+            raise STOPPED.error("cannot go on: stopped")
+        return {"made": [work]}
+
+
+class Owners:
+    def wanted(self):
+        return Wanted()
+
+
+class Rig:
+    def __init__(self, path):
+        self.store = Store(fresh(path / "state.db"), RealClock())
+        self.vault = Vault(self.store, path / "secrets.key")
+        self.worker, self.closing = FakeWorker(), threading.Event()
+        self.backups = self.again()
+
+    def again(self):
+        """As the next control plane has it."""
+        return Backups(
+            self.store,
+            Repositories(self.store, self.vault),
+            self.worker,
+            Owners(),
+            RealClock(),
+            "/d",
+            self.closing,
+        )
+
+    def begin(self, *steps, lane=MAKING):
+        return self.backups.begin("backup", "all", lane, {}, steps, actor="me")
+
+    def to_end(self, id):
+        while not self.backups.advance(id):
+            pass
+        return self.backups.runs.get(id)
+
+
+@pytest.fixture
+def rig(tmp_path):
+    return Rig(tmp_path)
+
+
+STEPS = (Step("a", "a"), Step("b", "b", needs=("a",)), Step("c", "c", always=True))
+
+
+@pytest.mark.parametrize("work", ["a", "b", "c"])
+def test_killed_at_a_step_it_is_done_again_and_those_before_it_are_not(rig, work):
+    run = rig.begin(*STEPS)
+    rig.worker.fail[work] = Killed()
+    with pytest.raises(Killed):
+        rig.to_end(run.id)
+    cut = rig.backups.runs.get(run.id)
+    assert cut.step(work).state == RUNNING
+    rig.backups = rig.again()
+    assert rig.backups.runs.unfinished() == (run.id,)
+    assert rig.to_end(run.id).state == PASSED
+    assert rig.worker.asked == sorted(["a", "b", "c", work])
+
+
+def test_a_step_that_fails_is_told_and_what_puts_back_is_done(rig):
+    run = rig.begin(*STEPS)
+    rig.worker.fail["a"] = WORK_FAILED.error("cannot do it", details=["why"])
+    ended = rig.to_end(run.id)
+    assert (ended.state, ended.reason, rig.worker.asked) == (FAILED, "a: cannot do it", ["a", "c"])
+    assert [s.state for s in ended.steps] == [FAILED, "skipped", PASSED]
+
+
+def test_closing_leaves_the_step_for_the_next_control_plane(rig):
+    run = rig.begin(*STEPS)
+    rig.closing.set()
+    assert rig.backups.advance(run.id) is False
+    assert rig.backups.runs.get(run.id).step("a").state == RUNNING
+    rig.closing.clear()
+    assert rig.to_end(run.id).state == PASSED
+
+
+def test_one_of_a_lane_at_a_time_and_the_same_key_is_the_same_run(rig):
+    run = rig.begin(*STEPS)
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.run_under_way"):
+        rig.begin(*STEPS)
+    rig.begin(*STEPS, lane=RETURNING)
+    same = rig.backups.begin("backup", "all", MAKING, {}, STEPS, actor="me", id=run.id)
+    assert same.id == run.id
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.key_reused"):
+        rig.backups.begin("prove", "all", MAKING, {}, STEPS, actor="me", id=run.id)
+
+
+def test_cancelled_it_ends_and_puts_back(rig):
+    run = rig.begin(*STEPS)
+    rig.backups.cancel(run.id, actor="ann")
+    ended = rig.to_end(run.id)
+    assert (ended.state, rig.worker.asked) == (CANCELLED, ["c"])
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.not_running"):
+        rig.backups.cancel(run.id, actor="ann")
+
+
+def test_cancelled_while_a_step_runs_the_word_is_not_lost(rig):
+    run = rig.begin(*STEPS)
+    rig.worker.run = cancels(rig, run.id, rig.worker.run)
+    assert rig.to_end(run.id).state == CANCELLED
+
+
+def cancels(rig, id, inner):
+    def run(work, request, **options):
+        if work == "a":
+            rig.backups.cancel(id, actor="ann")
+        return inner(work, request, **options)
+
+    return run
+
+
+def add(rig, name="local", place="/mnt/b", passphrase="six random words here"):
+    return rig.backups.add_repository(name, Place(path=place), {}, passphrase, actor="me")
+
+
+def test_a_repository_that_could_not_be_made_is_none_and_a_second_try_has_the_same_passwords(rig):
+    rig.worker.fail["prepare"] = WORK_FAILED.error("cannot reach it")
+    with pytest.raises(HomeportError, match="cannot reach it"):
+        add(rig)
+    assert rig.backups.repositories.list() == ()
+    before = dict(rig.vault.versions("(homeport)", "(machine)"))
+    assert add(rig).ready and rig.backups.repositories.ready()
+    assert rig.vault.versions("(homeport)", "(machine)") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "passphrase", "code"),
+    [
+        ("Local", "/mnt/b", "six random words here", "backup.bad_repository"),
+        ("local", "mnt/b", "six random words here", "backup.bad_repository"),
+        ("local", "/mnt/../b", "six random words here", "backup.bad_repository"),
+        ("local", "/mnt/b\n", "six random words here", "backup.bad_repository"),
+        ("local", "/mnt/b", "short", "backup.weak_passphrase"),
+    ],
+)
+def test_what_cannot_be_a_repository_is_refused_before_anything_is_recorded(
+    rig, name, place, passphrase, code
+):
+    with pytest.raises(HomeportError, check=lambda e: e.code == code):
+        add(rig, name, place, passphrase)
+    assert rig.backups.repositories.list() == () and rig.worker.asked == []
+
+
+def test_no_second_one_at_the_same_place_and_none_while_a_run_is_under_way(rig):
+    add(rig)
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.repository_exists"):
+        add(rig, "other")
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.repository_exists"):
+        add(rig, "local", "/elsewhere")
+    rig.begin(*STEPS)
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.run_under_way"):
+        add(rig, "other", "/elsewhere")
+
+
+def test_the_last_repository_goes_and_nothing_is_archived_any_more(rig):
+    add(rig)
+    rig.backups.remove_repository("local", actor="me")
+    assert rig.worker.asked == ["prepare", "disable"]
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.no_repositories"):
+        rig.backups.back_up(actor="me")
+
+
+def test_a_recovered_machine_backs_up_nothing_until_a_person_says_so(rig):
+    from homeport.rollout.backups.recovered import settle
+
+    add(rig)
+    under_way = rig.begin(*STEPS)
+    settle(
+        rig.store, rig.vault, repository="local", place=Place(path="/new"), keys={}, former="/d", before=None
+    )
+    assert rig.to_end(under_way.id).state == CANCELLED
+    assert rig.backups.repositories.get("local").place == Place(path="/new")
+    rounds = Rounds(rig.backups, rig.store, RealClock())
+    rounds.tick()
+    rounds.close()
+    assert len(rig.backups.runs.list()) == 1, "the clock begins none"
+    for call in (rig.backups.back_up, rig.backups.prove):
+        with pytest.raises(HomeportError, check=lambda e: e.code == "backup.held"):
+            call(actor="me")
+    rig.worker.fail["prepare"] = WORK_FAILED.error("cannot reach it")
+    with pytest.raises(HomeportError, match="cannot reach it"):
+        rig.backups.resume(actor="me")
+    assert rig.backups.repositories.held_since() is not None
+    rig.backups.resume(actor="me")
+    assert rig.backups.repositories.held_since() is None
+    assert rig.backups.runs.list()[0].request["full"], "it begins anew at once"
+    with pytest.raises(HomeportError, check=lambda e: e.code == "backup.not_held"):
+        rig.backups.resume(actor="me")
