@@ -12,13 +12,16 @@ from fastapi.responses import PlainTextResponse
 
 from homeport.api import (
     backups,
+    clones,
     databases,
     dora,
+    drills,
     environments,
     migrations,
     pipelines,
     previews,
     problems,
+    restores,
     rollouts,
     services,
     sources,
@@ -71,6 +74,9 @@ def make(s: Services) -> FastAPI:
         sources.router(s),
         databases.router(s),
         backups.router(s),
+        restores.router(s),
+        drills.router(s),
+        clones.router(s),
         _streaming(s),
     ):
         app.include_router(router, prefix="/v1")

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from homeport.cli import progress, screen, source
+from homeport.cli import clone, progress, screen
+from homeport.cli import source as reading
 from homeport.cli.context import SPEC, Session, pass_session
 from homeport.cli.context import name as checked
 from homeport.cli.ship import NO_SPEC_HERE
@@ -26,10 +27,17 @@ def preview() -> None:
 @click.option("--name", help="What it is called, instead of the branch.")
 @click.option("--ttl", metavar="DURATION", help="How long it lives, such as 3d. Default: as [previews] says.")
 @click.option("--dirty", is_flag=True, help="Ship the working tree as it lies there; BRANCH is checked out.")
+@click.option("--clone", "source", metavar="ENVIRONMENT", help="With a clone of its database, people masked.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
 @pass_session
 def create(
-    session: Session, branch: str, name: str | None, ttl: str | None, dirty: bool, quiet: bool
+    session: Session,
+    branch: str,
+    name: str | None,
+    ttl: str | None,
+    dirty: bool,
+    source: str | None,
+    quiet: bool,
 ) -> None:
     """Deploy BRANCH to a preview of its own, and wait for the verdict.
 
@@ -46,8 +54,8 @@ def create(
         )
     seconds = _ttl(ttl) if ttl is not None else None
     app = session.app
-    what = source.read(project, branch, dirty=dirty)
-    if dirty and what.commit != source.head(project):
+    what = reading.read(project, branch, dirty=dirty)
+    if dirty and what.commit != reading.head(project):
         raise click.UsageError(f"--dirty ships the working tree, and {branch} is not checked out")
     with what.tar as tar:
         archive = session.client.upload("/v1/archives", tar)["digest"]
@@ -70,6 +78,8 @@ def create(
         left = _left(session, made)
         click.echo(f"preview {screen.bold(made['name'])} of {screen.printable(branch)}, for {left}")
     progress.follow(session, made["change"], quiet=quiet)
+    if source is not None:
+        clone.into_preview(session, source, made["environment"])
 
 
 @preview.command("list")
