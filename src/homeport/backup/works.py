@@ -20,6 +20,7 @@ from homeport.backup.physical.proof import Question
 from homeport.backup.physical.service import PhysicalBackups
 from homeport.backup.retention import Backup, Kind, Selection, select
 from homeport.backup.toolbox import Toolbox
+from homeport.backup.waiting import patiently
 from homeport.database import machine
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
@@ -75,7 +76,7 @@ def _check_directories(box: Toolbox) -> None:
 def cluster(box: Toolbox, request: Request, say: Say) -> Any:
     """Back up a cluster into every repository."""
     physical = _ensured(box, request["cluster"], synchronous=request["synchronous"])
-    made = physical.backup(full=request["full"], told=_telling(box, say))
+    made = patiently(box.clock, lambda: physical.backup(full=request["full"], told=_telling(box, say)))
     return {"made": [_made(m) for m in made]}
 
 
@@ -84,7 +85,7 @@ def files(box: Toolbox, request: Request, say: Say) -> Any:
     sources = Sources(
         request["series"], tuple(request["trees"]), tuple(request["databases"]), tuple(request["sealed"])
     )
-    made = box.files().backup(sources, on_progress=_telling_files(box, say))
+    made = patiently(box.clock, lambda: box.files().backup(sources, on_progress=_telling_files(box, say)))
     return {"made": [asdict(m) | {"rate": round(m.rate)} for m in made]}
 
 
@@ -93,9 +94,13 @@ def prove(box: Toolbox, request: Request, say: Say) -> Any:
     questions = [Question(**q) for q in request["questions"]]
     physical = box.physical(request["cluster"])
     physical.prepare()
-    return physical.prove(
-        request["repository"], request.get("label"), questions=questions, told=_telling(box, say)
-    ).document()
+    proof = patiently(
+        box.clock,
+        lambda: physical.prove(
+            request["repository"], request.get("label"), questions=questions, told=_telling(box, say)
+        ),
+    )
+    return proof.document()
 
 
 def prove_files(box: Toolbox, request: Request, say: Say) -> Any:
@@ -109,7 +114,7 @@ def prove_files(box: Toolbox, request: Request, say: Say) -> Any:
             f"cannot prove files of {series} in {repository}: it has no such backup",
             hint="homeport backup list; homeport backup run makes one",
         )
-    return found.prove(repository, chosen[-1].id).document()
+    return patiently(box.clock, lambda: found.prove(repository, chosen[-1].id)).document()
 
 
 def prune(box: Toolbox, request: Request, say: Say) -> Any:

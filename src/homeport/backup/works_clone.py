@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from homeport.backup.clone import applying, catalog, plan, shop, uploads
 from homeport.backup.clone.errors import BAD_MASK, NOT_PROVEN_YET, UNMASKED
 from homeport.backup.clone.model import Catalog, Column
 from homeport.backup.clone.shop import CloneShop
-from homeport.backup.files.errors import WORKING
-from homeport.backup.physical.errors import BUSY, NO_SPACE
+from homeport.backup.physical.errors import NO_SPACE
 from homeport.backup.physical.model import OfBackup, PhysicalBackup
 from homeport.backup.physical.service import PhysicalBackups
 from homeport.backup.restores import fresh
@@ -18,23 +17,20 @@ from homeport.backup.restores.errors import NO_DATABASE
 from homeport.backup.restores.model import Place
 from homeport.backup.telling import telling
 from homeport.backup.toolbox import Toolbox
+from homeport.backup.waiting import patiently
 from homeport.database.connect import Connection
 from homeport.database.errors import UNKNOWN
 from homeport.database.model import Cluster, Provisioned
 from homeport.database.pool import Pooler
 from homeport.journal.store import text_time
-from homeport.kernel.errors import HomeportError
 from homeport.kernel.units import format_size
 from homeport.spec.model_backup import Mask
 from homeport.system import files
 
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
-PATIENCE = 3600.0
-"""Seconds to wait for a proof, or another restore, of the same cluster."""
 SPACE = 4
 """Times a database's size: its rows once more, their log, the dump, and the clone."""
-T = TypeVar("T")
 
 
 def copy(box: Toolbox, request: Request, say: Say) -> Any:
@@ -43,10 +39,10 @@ def copy(box: Toolbox, request: Request, say: Say) -> Any:
     physical = box.physical(cluster.name)
     physical.prepare()
     CloneShop(box, cluster.name, request["run"]).end()
-    _patiently(box, lambda: physical.drop_restored(request["run"]))
+    patiently(box.clock, lambda: physical.drop_restored(request["run"]))
     backup = _proven(box, physical, source, request["repository"], request["backup"])
-    restored = _patiently(
-        box,
+    restored = patiently(
+        box.clock,
         lambda: physical.restore(
             OfBackup(backup.label),
             request["run"],
@@ -181,8 +177,8 @@ def drop_former(box: Toolbox, request: Request, say: Say) -> Any:
 def bring_files(box: Toolbox, request: Request, say: Say) -> Any:
     """The source's files, not masked, in the place of the target's."""
     target, source = request["target"], request["source"]
-    return _patiently(
-        box,
+    return patiently(
+        box.clock,
         lambda: uploads.bring(
             box.files(),
             [r.name for r in box.repositories.for_files()],
@@ -201,7 +197,7 @@ def tidy(box: Toolbox, request: Request, say: Say) -> Any:
     physical.prepare()
     workshop = CloneShop(box, request["cluster"], request["run"])
     workshop.end()
-    _patiently(box, lambda: physical.drop_restored(request["run"]))
+    patiently(box.clock, lambda: physical.drop_restored(request["run"]))
     if box.state.database(place.app, place.environment, place.name) is None:
         return {}  # it went with its environment
     target, cluster = _row(box, request["target"])
@@ -245,18 +241,6 @@ def _proven(
             details=problems,
         )
     return max(proven, key=lambda b: b.stopped_at)
-
-
-def _patiently(box: Toolbox, work: Callable[[], T]) -> T:
-    """Wait while a proof or another restore has the cluster's copies."""
-    deadline = box.clock.monotonic() + PATIENCE
-    while True:
-        try:
-            return work()
-        except HomeportError as e:
-            if e.type not in (BUSY, WORKING) or box.clock.monotonic() > deadline:
-                raise
-        box.clock.sleep(0.5)
 
 
 def _row(box: Toolbox, of: Mapping[str, str]) -> tuple[Provisioned, Cluster]:

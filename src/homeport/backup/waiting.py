@@ -1,0 +1,28 @@
+"""Waiting for another piece of work on the same cluster or files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from homeport.backup.files.errors import WORKING
+from homeport.backup.physical.errors import BUSY
+from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
+
+PATIENCE = 3600.0
+"""Seconds to wait for a proof, a restore or a backup of the same."""
+AGAIN = 0.5
+T = TypeVar("T")
+
+
+def patiently(clock: Clock, work: Callable[[], T]) -> T:
+    """Do it as soon as nobody else is at it. Raises what it raises, and ``backup.busy`` when that takes too long."""
+    deadline = clock.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except HomeportError as e:
+            if e.type not in (BUSY, WORKING) or clock.monotonic() > deadline:
+                raise
+        clock.sleep(AGAIN)
