@@ -10,6 +10,7 @@ from homeport.journal.model import Record
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout import status, trials
+from homeport.rollout.backups.drills import Drills
 from homeport.rollout.backups.restores import Restores
 from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.data import contracts, health
@@ -58,6 +59,7 @@ class Services:
     databases: DatabaseServices
     backups: BackupServices
     restores: Restores
+    drills: Drills
     version: str
     started_at: datetime
     doctor: Callable[[], list[Finding]]

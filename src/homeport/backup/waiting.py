@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from homeport.backup.files.errors import WORKING
 from homeport.backup.physical.errors import BUSY
@@ -16,8 +16,18 @@ AGAIN = 0.5
 T = TypeVar("T")
 
 
-def patiently(clock: Clock, work: Callable[[], T]) -> T:
-    """Do it as soon as nobody else is at it. Raises what it raises, and ``backup.busy`` when that takes too long."""
+Say = Callable[[str, Mapping[str, Any]], None]
+
+
+def _nobody(kind: str, values: Mapping[str, Any]) -> None:
+    return None
+
+
+def patiently(clock: Clock, work: Callable[[], T], say: Say = _nobody) -> T:
+    """Do it as soon as nobody else is at it; ``say`` tells that it waits.
+
+    Raises what it raises, and ``backup.busy`` when that takes too long.
+    """
     deadline = clock.monotonic() + PATIENCE
     while True:
         try:
@@ -25,4 +35,5 @@ def patiently(clock: Clock, work: Callable[[], T]) -> T:
         except HomeportError as e:
             if e.type not in (BUSY, WORKING) or clock.monotonic() > deadline:
                 raise
+            say("progress", {"waits": e.sentence})
         clock.sleep(AGAIN)

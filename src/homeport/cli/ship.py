@@ -4,7 +4,7 @@ from typing import IO
 
 import click
 
-from homeport.cli import progress, screen, source
+from homeport.cli import progress, restore, screen, source
 from homeport.cli.context import SPEC, Session, name, pass_session
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.ids import is_release
@@ -88,10 +88,32 @@ def _upload(session: Session, tar: IO[bytes]) -> str:
 @click.command()
 @click.argument("release", required=False)
 @click.option("--replace", is_flag=True, help="Take over from a change that runs.")
+@click.option(
+    "--with-database",
+    is_flag=True,
+    help="Take the data back too, to before the deploy of the release after RELEASE.",
+)
+@click.option(
+    "--confirm", metavar="APP", help="With --with-database: the app's name, instead of being asked."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
 @pass_session
-def rollback(session: Session, release: str | None, replace: bool, quiet: bool) -> None:
+def rollback(
+    session: Session,
+    release: str | None,
+    replace: bool,
+    with_database: bool,
+    confirm: str | None,
+    quiet: bool,
+) -> None:
     """Go back to RELEASE, such as r3; without it to the one that last served well."""
+    if with_database:
+        if release is None:
+            raise click.UsageError(
+                "--with-database needs to know which release: homeport rollback r3 --with-database"
+            )
+        restore.with_release(session, release_name(release), confirm)
+        return
     wanted = {"release": release_name(release) if release else None, "replace": replace}
     change = session.client.send("POST", session.path("/rollbacks"), wanted)
     progress.follow(session, change, quiet=quiet)

@@ -183,10 +183,14 @@ def set_limits(connection: Connection, row: Provisioned, size: int) -> None:
 
 
 def drop(connection: Connection, row: Provisioned) -> None:
-    """The database, whoever is in it, and its roles. Each may be gone already."""
-    connection.execute(
-        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(row.database))
-    )
+    """The database, those that restores have kept of it, whoever is in them, and its roles. Each may be gone
+    already."""
+    kept = connection.execute(
+        "SELECT d.datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE r.rolname = %s",
+        (row.owner,),
+    ).fetchall()
+    for name in dict.fromkeys((row.database, *(name for (name,) in kept))):
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
     for role in reversed(roles_of(row)):
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 

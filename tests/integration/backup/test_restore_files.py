@@ -1,0 +1,129 @@
+"""What a child does for files of an environment that are brought back."""
+
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from files_home import FilesHome, orders
+
+from homeport.backup import works_restore_files as works
+from homeport.backup.files.model import Layout
+from homeport.backup.files.service import FileBackups
+from homeport.backup.toolbox import Toolbox
+from homeport.journal.store import text_time
+from homeport.kernel.errors import HomeportError
+
+ROOT = "storage/shop/production"
+
+
+class Box(Toolbox):
+    """The repositories of the home, without a vault."""
+
+    @property
+    def repositories(self) -> Any:
+        names = home_of[self.data_dir].repositories
+
+        class Known:
+            def list(self) -> Any:
+                return names
+
+        return Known()
+
+    def files(self) -> FileBackups:
+        return home_of[self.data_dir].backups
+
+
+home_of: dict[Path, FilesHome] = {}
+
+
+@pytest.fixture
+def home() -> Iterator[FilesHome]:
+    it = FilesHome()
+    home_of[it.data] = it
+    try:
+        yield it
+    finally:
+        it.end()
+
+
+def work(home: FilesHome, what: str, **request: Any) -> Any:
+    box = Box(home.data, None, None, None, home.clock)  # type: ignore[arg-type]
+    asked = {"series": "shop.production", "at": None, "label": "", "repository": "", **request}
+    return works.WORKS[what](box, asked, lambda kind, values: None)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_files_come_back_and_the_former_ones_stay(home: FilesHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    before_all = text_time(datetime.now(UTC))
+    home.backups.prepare()
+    home.backups.backup(home.storage)
+    text, database = home.uploads / "b.txt", home.uploads / "orders.db"
+    was = text.read_bytes()
+    text.write_text("spoilt")
+    (home.uploads / "new").write_text("new")
+    database.write_text("no database any more")
+    wal = Path(f"{database}-wal")
+    wal.write_bytes(b"of the database that served")
+
+    with pytest.raises(HomeportError, match="no backup of them fits"):
+        work(home, "restore-files-choose", at=before_all)
+    asked = {
+        **work(home, "restore-files-choose"),
+        "paths": [f"{ROOT}/uploads/b.txt", f"{ROOT}/uploads/orders.db"],
+    }
+    real = FileBackups.put_back
+
+    def dies(self: FileBackups, restored: Any, which: str) -> Any:
+        real(self, restored, which)
+        raise Killed
+
+    # Cut off after the first was put in its place, and done again.
+    with monkeypatch.context() as patched:
+        patched.setattr(FileBackups, "put_back", dies)
+        patched.setattr(FileBackups, "discard", lambda *_: None)
+        with pytest.raises(Killed):
+            work(home, "restore-files", **asked)
+    done = work(home, "restore-files", **asked)
+
+    assert text.read_bytes() == was
+    assert (home.uploads / "new").read_text() == "new"
+    assert not wal.exists()
+    assert orders(database) == 50
+    layout = Layout(home.data)
+    assert list(layout.restored.iterdir()) == []
+    assert home.left() == []
+    box = Box(home.data, None, None, None, home.clock)  # type: ignore[arg-type]
+    kept = works.kept(box)
+    assert {(k["app"], k["environment"], k["kind"]) for k in kept} == {("shop", "production", "files")}
+    names = [k["name"] for k in kept]
+    assert done["kept_files"] in names
+    former = [layout.replaced / n / ROOT / "uploads" / "b.txt" for n in names]
+    assert "spoilt" in [f.read_text() for f in former]
+    for name in names:
+        works.drop(box, name)
+    assert os.listdir(layout.replaced) == []
+
+
+def test_a_whole_storage_comes_back(home: FilesHome) -> None:
+    home.backups.prepare()
+    home.backups.backup(home.storage)
+    (home.uploads / "b.txt").unlink()
+    (home.uploads / "new").write_text("new")
+    asked = {**work(home, "restore-files-choose"), "paths": [ROOT]}
+    done = work(home, "restore-files", **asked)
+    assert sorted(p.name for p in home.uploads.iterdir()) == ["a [1] $x*.txt", "b.txt", "orders.db"]
+    assert orders(home.uploads / "orders.db") == 50
+    assert (Layout(home.data).replaced / done["kept_files"] / ROOT / "uploads" / "new").exists()
+    with pytest.raises(HomeportError, match="no such file"):
+        work(home, "restore-files", **(asked | {"paths": [f"{ROOT}/nothing"]}))
+    assert list(Layout(home.data).restored.iterdir()) == []
