@@ -35,6 +35,10 @@ PAGES = (
     "pooling.md",
     "migrations.md",
     "insight.md",
+    "backups.md",
+    "restore.md",
+    "clone.md",
+    "drills.md",
     "modes.md",
     "jobs.md",
     "static-sites.md",
@@ -48,6 +52,17 @@ PAGES = (
     "ci.md",
     "previews.md",
     "troubleshooting.md",
+)
+RUNBOOKS = tuple(
+    f"runbooks/{name}.md"
+    for name in (
+        "database-failure",
+        "failed-deployment",
+        "data-corruption",
+        "security-breach",
+        "full-disk",
+        "lost-machine",
+    )
 )
 READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md")
 """Pages that explain; nothing in them is run."""
@@ -197,7 +212,7 @@ def reader(fresh_homeport):
         reading.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", (*PAGES, *RUNBOOKS))
 def test_every_command_of_the_page_does_what_it_says(reader, name):
     if name == "install.md":
         # The clone that the page speaks of.
@@ -216,13 +231,16 @@ def test_the_deploy_in_the_readme_works(reader):
 
 def test_no_page_is_forgotten():
     assert {p.name for p in DOCS.glob("*.md")} == {*PAGES, *READ_ONLY}
-    for name in PAGES:
+    assert {f"runbooks/{p.name}" for p in (DOCS / "runbooks").glob("*.md")} == set(RUNBOOKS)
+    for name in (*PAGES, *RUNBOOKS):
         assert any(isinstance(s, Command) for s in steps((DOCS / name).read_text("utf-8"))), name
     for name in READ_ONLY:
         assert not steps((DOCS / name).read_text("utf-8")), name
 
 
-@pytest.mark.parametrize("path", [*DOCS.glob("*.md"), ROOT / "README.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [*DOCS.glob("*.md"), *DOCS.glob("runbooks/*.md"), ROOT / "README.md"], ids=lambda p: p.name
+)
 def test_every_piece_of_a_spec_is_one(path):
     for block in _FENCE.finditer(path.read_text("utf-8")):
         if block["kind"] == "toml":

@@ -55,3 +55,27 @@ backup_looks = Table(
     # Whether it is the first of its findings: a history keeps these for longer.
     Column("changed", Boolean, nullable=False),
 )
+
+# What came of each drill, kept for good.
+drill_reports = Table(
+    "drill_reports",
+    metadata,
+    # Of the run: runs themselves are forgotten at some time.
+    Column("run", String, primary_key=True),
+    Column("scenario", String, nullable=False),
+    Column("at", String, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    # ``homeport.backup.drills.model.Report``
+    Column("report", JSON, nullable=False),
+    Index("ix_drill_reports_at", "at"),
+)
+
+# When drills are due: one row, or none.
+drill_schedule = Table(
+    "drill_schedule",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("line", String, nullable=False),
+    # Since when it is looked for the next time: when it was set, or a drill began by it.
+    Column("since", String, nullable=False),
+)

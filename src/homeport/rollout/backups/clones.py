@@ -84,7 +84,7 @@ class Clones:
         if moving:
             raise MOVING.error(
                 f"cannot clone into {target} of {app}: {moving[0].kind.value} {moving[0].id} is under way",
-                hint="wait for its end, or homeport abort",
+                hint="wait for its end, or homeport cancel",
             )
         if wanted.files:
             self._check_files(app, source)

@@ -326,7 +326,7 @@ class Restores:
         if moving:
             raise MOVING.error(
                 f"cannot take back {environment} of {app}: {moving[0].kind.value} {moving[0].id} is under way",
-                hint="wait for its end, or homeport abort",
+                hint="wait for its end, or homeport cancel",
             )
 
     def _must_be_reachable(self, row: Provisioned, target: Target, repository: str) -> None:
