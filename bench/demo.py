@@ -13,76 +13,26 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from load import LoadProcess, Mix, compare_orders
+from demo_account import Deploy, Migration, Push, Unexpected, account, seconds_of, table
+from load import LoadProcess, Mix
 
 ROOT = Path(__file__).resolve().parent.parent
 HOMEPORT = ROOT / ".venv" / "bin" / "homeport"
 HOST = "shop.localhost"
-GETS = ("get", "pipeline")
-"""Kinds of load that ask for what the bad canary fails at."""
-OWN_ERROR = "no connection is left"
-"""What it says then."""
 RENAMING = "*_rename_quantity_*.sql"
 """The migrations that the last push brings. The last of them is the contract."""
 CONTRACT_TIMEOUT = 60.0
 
 
-@dataclass
-class Deploy:
-    what: str
-    release: str
-    verdict: str
-    serving: str
-    seconds: float
-    build_seconds: float
-    expected: bool
-
-
-@dataclass
-class Push:
-    """A ``git push`` and the run of the pipeline that it was."""
-
-    what: str
-    commit: str
-    release: str
-    state: str
-    """Of the run: passed or failed."""
-    reason: str
-    serving: str
-    seconds: float
-    stages: dict[str, float]
-    """Seconds of each stage that began."""
-    requests: int
-    """Sent while it ran, to production."""
-    canary_requests: int
-    """Of them answered by the release on trial, up to the verdict, as the edge counted."""
-    canary_errors: int
-    failed: int
-    """Of the requests, as their clients saw them."""
-    failed_by_canary: int
-    """Of those, answered with status 500, which is the app's: the edge has others."""
-    expected: bool
-
-
-@dataclass
-class Migration:
-    """Of production's database, as Homeport recorded it."""
-
-    version: str
-    description: str
-    release: str
-    contract: bool
-    state: str
-
-
+SHIPS = re.compile(r"(?:deploy|promote|rollback) +(r\d+)\b")
+BUILDS = re.compile(r" *building ")
 TOLD = re.compile(r"run #|✗|✓ (?!built|ready|traffic)|\bwaits|error:|hint:")
 """What of a push is shown: its stages and the steps of its canary. ``homeport pipeline logs`` has all of it."""
 
@@ -97,6 +47,8 @@ class Demo:
         self.pushes: list[Push] = []
         self.migrations: list[Migration] = []
         self.contract_seconds = 0.0
+        self.stood: dict[str, dict[str, Any]] = {}
+        """Each environment as it was after the last step."""
         self.address = ""
         self.started = False
         self.load: LoadProcess | None = None
@@ -111,27 +63,41 @@ class Demo:
     def say(self, text: str = "") -> None:
         print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
 
-    def homeport(self, *arguments: str) -> dict[str, Any] | list[Any]:
-        """A command with --json; its answer, whatever its status says of what it tells."""
-        done = subprocess.run(
+    def ask(self, *arguments: str) -> Any:
+        """The answer of a command with --json, whatever its status says of what it tells; None when it has none."""
+        done = self._json(*arguments)
+        return json.loads(done.stdout) if done.stdout else None
+
+    def homeport(self, *arguments: str) -> Any:
+        """The same of a command that has to answer."""
+        done = self._json(*arguments)
+        if not done.stdout:
+            raise Unexpected(f"homeport {' '.join(arguments)}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def _json(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [HOMEPORT, *arguments, "--json"],
             env=self.environment, cwd=self.work, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        if not done.stdout:
-            raise SystemExit(f"homeport {' '.join(arguments)} failed:\n{done.stderr}")
-        return json.loads(done.stdout)
 
     def up(self) -> None:
-        address = "127.0.0.1:8080"
         settings = self.data_dir / "homeport.json"
         if settings.exists():
             address = json.loads(settings.read_text())["http"]
-        elif not _is_free(8080):
-            address = f"127.0.0.1:{_free_port()}"
+        else:
+            address = f"127.0.0.1:{_free_port(8080)}"
+        self.started = True
         found = self.homeport("up", "--http", address)
         self.address = found["http"]
-        self.started = True
         self.say(f"$ homeport up --data-dir {self.data_dir} --http {address}\n  {found['message']}\n")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.shop, env=self.environment, stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
 
     def commit(self, message: str, **values: object) -> None:
         release = self.shop / "shop" / "release.py"
@@ -139,32 +105,53 @@ class Demo:
         for name, value in values.items():
             lines = [f"{name} = {value!r}" if line.startswith(f"{name} = ") else line for line in lines]
         release.write_text("\n".join(lines) + "\n")
-        for command in (["add", "-A"], ["commit", "-q", "-m", message]):
-            subprocess.run(["git", *command], cwd=self.shop, env=self.environment, check=True)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
 
     def run(self, what: str, *arguments: str, promoted: bool, environment: str = "production") -> None:
-        """A command as a user gives it, its output live; its verdict goes to the table."""
-        status, seconds = self.watch("homeport", *arguments)
-        changes = self.standing(environment)
-        change = changes["change"]
-        releases = {r["id"]: r for r in self.homeport("releases", "--app", "shop")}
+        """A command as a user gives it, its output live; its verdict goes to the table.
+
+        Raises ``Unexpected`` when its status, or what serves after it, is not what was to be shown.
+        """
+        before = self.stood.get(environment, {})
+        status, seconds, told = self.watch("homeport", *arguments)
+        now = self.stood[environment] = self.standing(environment)
+        release = next((found[1] for text in told if (found := SHIPS.match(text))), "")
+        built = self.homeport("releases", "--app", "shop") if any(map(BUILDS.match, told)) else []
         self.deploys.append(
             Deploy(
                 what=what,
-                release=change["release"],
-                verdict=change["result"]["verdict"],
-                serving=changes["serving"] or "",
+                release=release,
+                verdict="rolled back" if status else "promoted",
+                serving=now["serving"] or "",
                 seconds=round(seconds, 2),
-                build_seconds=(releases[change["release"]]["build_seconds"] or 0.0)
-                if arguments[0] == "deploy"
-                else 0.0,
-                expected=(status == 0) == promoted,
+                build_seconds=sum(r["build_seconds"] or 0.0 for r in built if r["id"] == release),
             )
         )
+        wanted = release if promoted else before["serving"]
+        if (status == 0) != promoted or now["serving"] != wanted:
+            serves = f"{now['serving'] or 'nothing'} serves {environment}"
+            if now["serving"] != wanted:
+                serves += f" instead of {wanted or 'a release'}"
+            why = self.why([] if (status == 0) == promoted else told, environment)
+            raise Unexpected(
+                f"homeport {' '.join(arguments)} ({what}) ended with status {status}, and {serves}{why}"
+            )
         self._say_load()
 
-    def watch(self, *command: str, told: re.Pattern[str] | None = None) -> tuple[int, float]:
-        """Run a command in the shop's repository, its output live: (status, seconds)."""
+    def why(self, told: list[str], environment: str) -> str:
+        """What the command said, or else what became of the release on trial: it may be taken back after the
+        command that shipped it has ended."""
+        errors = [text.removeprefix("error: ") for text in told if text.startswith("error: ")]
+        if errors:
+            return ": " + "; ".join(errors)
+        trial = self.ask("rollout", "show", "--app", "shop", "--env", environment) or {}
+        if trial.get("state") == "rolled back":
+            return f": {trial['release']} was taken back: {'; '.join(trial['reasons'])}"
+        return ""
+
+    def watch(self, *command: str, told: re.Pattern[str] | None = None) -> tuple[int, float, list[str]]:
+        """Run a command in the shop's repository, its output live: (status, seconds, lines)."""
         self.say(f"$ {' '.join(command)}")
         argv = [HOMEPORT, *command[1:]] if command[0] == "homeport" else command
         child = subprocess.Popen(
@@ -173,28 +160,37 @@ class Demo:
         )  # fmt: skip
         assert child.stdout is not None
         began = time.monotonic()
+        lines = []
         with child.stdout:
             for line in child.stdout:
                 text = line.removeprefix("remote: ").rstrip()
                 if told is None or (told.search(text) and "│" not in text):
                     self.say(f"  {text}")
-        return child.wait(), time.monotonic() - began
+                lines.append(text)
+        return child.wait(), time.monotonic() - began, lines
 
     def standing(self, environment: str = "production") -> dict[str, Any]:
-        environments = self.homeport("status")["apps"][0]["environments"]
-        return next(e for e in environments if e["name"] == environment)
+        """As observed; without a release where there is no such environment."""
+        found = [e for app in self.homeport("status")["apps"] for e in app["environments"]
+                 if (app["name"], e["name"]) == ("shop", environment)]  # fmt: skip
+        return found[0] if found else {"serving": None}
 
     def push(self, what: str, *, passes: bool) -> None:
         """The newest commit by ``git push``: its run is told as it goes, then what its canary cost."""
         assert self.load is not None
         before = dict(self.load.latest)
         served = self.standing()["serving"]
-        status, seconds = self.watch("git", "push", "homeport", "main", told=TOLD)
+        head = self.git("rev-parse", "HEAD")
+        status, seconds, lines = self.watch("git", "push", "homeport", "main", told=TOLD)
         time.sleep(1.0)
         after = self.load.latest
         run = self.homeport("pipeline", "show", "--app", "shop")
+        if run["commit"] != head:
+            raise Unexpected(f"git push ({what}) ended with status {status} and began no run"
+                             f"{self.why(lines, 'production')}")  # fmt: skip
         trial = self.homeport("rollout", "show", "--app", "shop")
-        serving = self.standing()["serving"]
+        now = self.stood["production"] = self.standing()
+        serving = now["serving"]
         wanted = ("passed", trial["release"]) if passes else ("failed", served)
         found = Push(
             what=what,
@@ -204,13 +200,12 @@ class Demo:
             reason=run["reason"],
             serving=serving,
             seconds=round(seconds, 2),
-            stages={s["name"]: _seconds(s) for s in run["stages"] if s["finished_at"]},
+            stages={s["name"]: seconds_of(s) for s in run["stages"] if s["finished_at"]},
             requests=after["sent"] - before["sent"],
             canary_requests=trial["figures"]["canary_requests"],
             canary_errors=trial["figures"]["canary_errors"],
             failed=after["failed"] - before["failed"],
             failed_by_canary=_own_errors(after) - _own_errors(before),
-            expected=((status == 0) == passes and (run["state"], serving) == wanted),
         )
         self.pushes.append(found)
         self.say(f"  exit status {status} after {seconds:.1f} s; {serving} serves production")
@@ -219,6 +214,12 @@ class Demo:
             share = 100 * found.failed_by_canary / found.requests
             told += f"; {found.failed_by_canary} were the canary's own 500s, {share:.2f} % of all"
         self.say(f"{told}\n")
+        if (status == 0) != passes or (run["state"], serving) != wanted:
+            raise Unexpected(
+                f"git push ({what}) ended with status {status}, run #{run['number']} {run['state']}, and "
+                f"{serving or 'nothing'} serves production instead of {wanted[1]}: "
+                f"{run['reason'] or self.why([], 'production')}"
+            )
 
     def _say_load(self) -> None:
         if self.load is not None:
@@ -228,10 +229,30 @@ class Demo:
             self.say()
 
     def show(self) -> dict[str, Any]:
+        """All that was seen, also where it was not as it should be: ``stopped`` then says what happened."""
+        result: dict[str, Any] = {"ok": False, "stopped": "", "data_dir": str(self.data_dir)}
+        try:
+            self.play()
+            assert self.load is not None
+            result |= account(self.load.stop(), self.pushes, self.stored_orders())
+        except Unexpected as e:
+            self.say()
+            seen = self.load.latest if self.load is not None else {"sent": 0, "failed": 0}
+            result |= {"stopped": str(e), "requests_sent": seen["sent"], "requests_failed": seen["failed"]}
+        return result | {
+            "url": f"http://{HOST}:{self.address.rpartition(':')[2]}/",
+            "deploys": [asdict(d) for d in self.deploys],
+            "pushes": [asdict(p) for p in self.pushes],
+            "migrations": [asdict(m) for m in self.migrations],
+            "contract_seconds": self.contract_seconds,
+        }
+
+    def play(self) -> None:
         left_out = shutil.ignore_patterns(".venv", "data", "__pycache__")
         shutil.copytree(ROOT / "examples" / "shop", self.shop, ignore=left_out)
         subprocess.run(["git", "init", "-q", "-b", "main", str(self.shop)], check=True)
         self.up()
+        self.go_on_from(self.data_dir / "repositories" / "shop.git")
         later = self.without_renaming()
         self.commit("Open the shop", ITEMS="quantity" if later else "items")
         self.run("first, to staging", "deploy", "--env", "staging", promoted=True, environment="staging")
@@ -255,9 +276,15 @@ class Demo:
             path.write_text(text)
         self.commit("No leak any more, and a clearer name", VERSION="5", LEAKY=False, ITEMS="items")
         self.push("mended", passes=True)
-        self.await_contract()
+        if later:
+            self.await_contract()
         time.sleep(1.0)
-        return self.account(self.load.stop())
+
+    def go_on_from(self, repository: Path) -> None:
+        """What an earlier demo of this data directory pushed is what this one's commits come after."""
+        if repository.exists() and self.git("ls-remote", str(repository), "refs/heads/main"):
+            self.git("fetch", "-q", str(repository), "main")
+            self.git("reset", "-q", "--soft", "FETCH_HEAD")
 
     def without_renaming(self) -> dict[Path, str]:
         """Takes the last three migrations out, to come later: their texts. Nothing where an earlier demo of this
@@ -292,78 +319,20 @@ class Demo:
                 break
             time.sleep(0.25)
         last = self.migrations[-1]
-        self.say(f"# {last.description}: {last.state} {self.contract_seconds:.1f} s after the push, when nobody "
+        if last.state != "applied":
+            raise Unexpected(f"{last.description} is {last.state} {CONTRACT_TIMEOUT:g} s after the push")
+        self.say(f"# {last.description}: applied {self.contract_seconds:.1f} s after the push, when nobody "
                  "needed the old column any more")  # fmt: skip
         self.say(f"  load: {self.load.latest['failed'] - failed} failed meanwhile\n")
 
-    def account(self, figures: dict[str, Any]) -> dict[str, Any]:
-        """All that was seen. The one release on trial that was to fail answers 500; nothing else may."""
-        orders = compare_orders(figures["acknowledged"], figures["unacknowledged"], self.stored_orders())
-        own = sum(p.failed_by_canary for p in self.pushes if p.state == "failed")
-        own = min(own, sum(figures["by_kind"].get(kind, {}).get("failed", 0) for kind in GETS))
-        others = [f for f in figures["failures"] if OWN_ERROR not in f["what"]]
-        result = {
-            "url": f"http://{HOST}:{self.address.rpartition(':')[2]}/",
-            "data_dir": str(self.data_dir),
-            "requests_sent": figures["sent"],
-            "requests_failed": figures["failed"],
-            "failed_by_bad_canary": own,
-            "failed_otherwise": max(figures["failed"] - own, len(others)),
-            "failures": figures["failures"],
-            "orders_lost": len(orders["lost"]),
-            "orders_doubled": len(orders["doubled"]),
-            "by_kind": figures["by_kind"],
-            "releases": figures["releases"],
-            "deploys": [asdict(d) for d in self.deploys],
-            "pushes": [asdict(p) for p in self.pushes],
-            "migrations": [asdict(m) for m in self.migrations],
-            "contract_seconds": self.contract_seconds,
-        }
-        result["ok"] = (
-            not result["failed_otherwise"]
-            and not orders["lost"]
-            and not orders["doubled"]
-            and all(d.expected for d in (*self.deploys, *self.pushes))
-            and all(m.state == "applied" for m in self.migrations)
-        )
-        return result
-
     def stored_orders(self) -> list[str]:
         request = urllib.request.Request(f"http://{self.address}/orders/ids", headers={"Host": HOST})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            found = json.load(answer)
-        return found["ids"] if isinstance(found, dict) else found
-
-    def table(self, result: dict[str, Any]) -> None:
-        rows = [("WHAT", "RELEASE", "VERDICT", "SERVES", "SECONDS", "OF IT BUILD")]
-        for d in self.deploys:
-            rows.append(
-                (d.what, d.release, d.verdict, d.serving, f"{d.seconds:.2f}", f"{d.build_seconds:.2f}")
-            )
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            self.say("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
-        self.say()
-        for p in self.pushes:
-            stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in p.stages.items())
-            self.say(f"push: {p.what}: {p.state} after {p.seconds:.1f} s, {p.serving} serves ({stages})")
-        self.say()
-        for release in dict.fromkeys(m.release for m in self.migrations):
-            names = [m.description for m in self.migrations if m.release == release]
-            self.say(f"migrations of {release}: {', '.join(names)}")
-        self.say()
-        own, sent = result["failed_by_bad_canary"], result["requests_sent"]
-        self.say(f"requests sent   {sent}")
-        self.say(f"requests failed {result['requests_failed']}")
-        self.say(
-            f"  of them GETs that the bad canary answered with its own 500: {own}, {100 * own / sent:.2f} % of all"
-        )
-        self.say(f"  otherwise: {result['failed_otherwise']}")
-        if result["failed_otherwise"]:
-            for failure in (f for f in result["failures"] if OWN_ERROR not in f["what"]):
-                self.say(f"  {failure['time']} {failure['kind']}: {failure['what']}")
-        self.say(f"orders lost     {result['orders_lost']}, doubled {result['orders_doubled']}")
-        self.say(f"open            {result['url']}")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found: list[str] = json.load(answer)
+        except OSError as e:
+            raise Unexpected(f"the shop does not say what orders it has: {e}") from e
+        return found
 
     def close(self) -> None:
         if self.load is not None:
@@ -379,47 +348,47 @@ def _own_errors(figures: dict[str, Any]) -> int:
     return figures["statuses"].get("500", 0)
 
 
-def _seconds(stage: dict[str, Any]) -> float:
-    began, ended = (datetime.fromisoformat(stage[key]) for key in ("started_at", "finished_at"))
-    return round((ended - began).total_seconds(), 2)
+def _data_dir() -> Path:
+    """Beside the sources. Root's PostgreSQL runs as another user, who may not pass a home like ``/root``."""
+    reached = all(parent.stat().st_mode & 0o001 for parent in (ROOT, *ROOT.parents))
+    return ROOT / ".homeport" if reached or os.geteuid() else Path("/var/lib/homeport-demo")
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as s:
-        try:
+def _free_port(wanted: int) -> int:
+    """``wanted``, or else any."""
+    for port in (wanted, 0):
+        with socket.socket() as s, suppress(OSError):
             s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+            return int(s.getsockname()[1])
+    raise Unexpected("no port is free")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="script/demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the table")
     parser.add_argument("--json", action="store_true", help="print the table as one JSON object")
-    parser.add_argument("--data-dir", type=Path, default=ROOT / ".homeport")
+    parser.add_argument("--data-dir", type=Path, default=_data_dir())
     options = parser.parse_args()
     demo = Demo(options.data_dir.absolute(), quiet=options.json)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = demo.show()
-        demo.table(result)
+        for line in table(result):
+            demo.say(line)
         if options.json:
             print(json.dumps(result, indent=2))
-        if not options.once:
+        if not options.once and not result["stopped"]:
             demo.say("\nup until Ctrl-C; homeport status shows it: "
                      f"HOMEPORT_HOME={demo.data_dir} {HOMEPORT.relative_to(ROOT)} status")  # fmt: skip
-            stop.wait()
+            with suppress(KeyboardInterrupt):
+                signal.pause()
         return 0 if result["ok"] else 1
+    except KeyboardInterrupt:
+        demo.say("\nended before the table")
+        return 130
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         demo.close()
 
 

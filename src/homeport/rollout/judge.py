@@ -261,7 +261,9 @@ class Judge:
         if is_quiet and not (signals or died or over):
             # A canary may wait for traffic for days.
             return
-        evidence = verdict.look(trial.evidence, [replace(window, crowded=crowded)], trials.settings(rollout), signals)
+        evidence = verdict.look(
+            trial.evidence, [replace(window, crowded=crowded)], trials.settings(rollout), signals
+        )
         if died and not evidence.condemned:
             evidence = replace(evidence, condemned=(died,))
         condemned = bool(evidence.condemned) and not kept
