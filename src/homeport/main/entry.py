@@ -28,10 +28,11 @@ def main() -> None:
 
 
 def data_dir() -> Path:
-    """``HOMEPORT_HOME``, else /var/lib/homeport as root, else ./.homeport; absolute."""
+    """``HOMEPORT_HOME``, else /var/lib/homeport as root, else ./.homeport; spelled in one way only, since it
+    marks what belongs to it."""
     named = os.environ.get("HOMEPORT_HOME")
     if named:
-        return Path(named).absolute()
+        return Path(named).resolve()
     return Path("/var/lib/homeport") if os.geteuid() == 0 else Path.cwd() / ".homeport"
 
 
