@@ -17,6 +17,7 @@ from live import HOMEPORT
 from test_databases import AFTER, DATABASE, EXTRA
 from test_secrets import hits
 
+from homeport.backup.physical.model import in_memory
 from homeport.backup.repositories import MACHINE
 from homeport.guard.vault import Vault
 from homeport.journal.store import Store, open_engine
@@ -179,7 +180,10 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     before = homeport.environment(shop.app)
     shop.sql("insert into orders (note) select 'after the backup' from generate_series(1, 50)")
     rows = shop.rows()
+    memory = in_memory(homeport.data)
+    assert list(memory.parent.glob(f"{memory.name}-*"))
     homeport.run("down")  # PostgreSQL archives the rest of its log as it stops
+    assert not list(memory.parent.glob(f"{memory.name}-*")), "what opens repositories is left in memory"
     lost = homeport.work / "lost"
     homeport.data.rename(lost)
 

@@ -328,6 +328,7 @@ def _report(data_dir: Path, wanted: Settings, how: str) -> dict[str, Any]:
 
 def down(data_dir: Path) -> dict[str, Any]:
     """Stop everything of this Homeport. Raises ``main.not_running`` when nothing runs."""
+    from homeport.backup.physical.model import MEMORY, in_memory
     from homeport.runtime import orphans, service_files
     from homeport.runtime.layout import Layout
     from homeport.runtime.supervisor import SupervisorRuntime
@@ -351,6 +352,9 @@ def down(data_dir: Path) -> dict[str, Any]:
         for group in service_files.in_order_of_stop(layout, services):
             for service in group:
                 service_files.end(layout, service, clock)
+        # What opens repositories is in memory while somebody archives into them.
+        for secrets in MEMORY.glob(f"{in_memory(data_dir).name}-*"):
+            files.remove_tree(secrets, within=MEMORY)
     return {"message": f"Homeport in {data_dir} is down", "data_dir": str(data_dir)}
 
 

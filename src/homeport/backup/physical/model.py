@@ -8,6 +8,7 @@ from pathlib import Path
 from homeport.backup.physical.wal import Segment, Stretch, position
 from homeport.kernel.secret import Secret
 
+MEMORY = Path("/dev/shm")
 SLOT = "homeport_receiver"
 """The receiver's replication slot, and the name by which a synchronous commit waits for it."""
 
@@ -53,6 +54,11 @@ class Settings:
     def number(self, name: str) -> int:
         """Raises KeyError."""
         return {r.name: n for n, r in enumerate(self.repositories, 1)}[name]
+
+
+def in_memory(data: Path) -> Path:
+    """How directories begin that hold a data directory's secrets while its Homeport runs."""
+    return MEMORY / f"homeport-{sha256(str(data).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +108,7 @@ class BackupLayout:
     @property
     def secrets(self) -> Path:
         """In memory, and nobody's but the server's."""
-        return (
-            Path("/dev/shm") / f"homeport-{sha256(str(self.data).encode()).hexdigest()[:12]}-{self.cluster}"
-        )
+        return in_memory(self.data).with_name(f"{in_memory(self.data).name}-{self.cluster}")
 
     @property
     def conf(self) -> Path:
