@@ -45,6 +45,8 @@ class DataOwners:
             if cluster.state != "ready":
                 continue
             rows = [r for r in state.databases() if r.cluster == cluster.name and r.state == "ready"]
+            if not rows:
+                continue
             backups = [b for r in rows if (b := asked.get((r.app, r.environment))) is not None]
             questions = [
                 {

@@ -10,7 +10,7 @@ import pytest
 
 from homeport.database.fake import FakeStatus
 from homeport.database.model import Cluster, Provisioned
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import ErrorType, Kind
 from homeport.rollout.data import contracts, health
 from homeport.system import files
 
@@ -31,7 +31,7 @@ ROW = Provisioned(
     (),
     AT,
 )
-BROKEN = declare("test.no_supervisor", Kind.FAILED, "for this test")
+BROKEN = ErrorType("test.no_supervisor", Kind.FAILED, "for this test")
 
 
 @dataclass
