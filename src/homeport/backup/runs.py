@@ -91,14 +91,10 @@ def cancel(tx: Transaction, id: str, actor: str) -> None:
     tx.execute(tables.backup_runs.update().where(_R.id == id).values(cancel=actor))
 
 
-def forget(tx: Transaction, before: str, keep: int) -> None:
-    """Remove runs that began before ``before``, but for the newest ``keep``."""
+def forget(tx: Transaction, keep: int) -> None:
+    """Remove all that are over but the newest ``keep``."""
     newest = sa.select(_R.id).order_by(_R.started_at.desc()).limit(keep)
-    tx.execute(
-        tables.backup_runs.delete().where(
-            _R.state != RUNNING, _R.started_at < before, _R.id.not_in(newest.scalar_subquery())
-        )
-    )
+    tx.execute(tables.backup_runs.delete().where(_R.state != RUNNING, _R.id.not_in(newest)))
 
 
 def _steps(run: Run) -> Any:

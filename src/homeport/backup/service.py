@@ -237,7 +237,7 @@ class Backups:
                         run=run.id, what=kind, subject=subject, steps=[s.name for s in run.steps]
                     )
                 )
-                runs.forget(tx, text_time(now), KEPT_RUNS)
+                runs.forget(tx, KEPT_RUNS)
         except IntegrityError:
             busy = self.runs.under_way(lane)
             which = f"run {busy.id} ({busy.kind} of {busy.subject})" if busy else "another"

@@ -10,15 +10,15 @@ from typing import Any
 
 from homeport.backup import histories, works_clone, works_drill, works_dumps, works_restore
 from homeport.backup.errors import BAD_REPOSITORY, NOTHING_TO_DO, OTHER_PASSPHRASE
-from homeport.backup.files import model as files_model
 from homeport.backup.files import stage
 from homeport.backup.files.plan import Sources
 from homeport.backup.files.sealing import is_for
 from homeport.backup.files.service import FileBackups
-from homeport.backup.physical.model import Made, PhysicalBackup, Progress
+from homeport.backup.physical.model import Made, PhysicalBackup
 from homeport.backup.physical.proof import Question
 from homeport.backup.physical.service import PhysicalBackups
 from homeport.backup.retention import Backup, Kind, Selection, select
+from homeport.backup.telling import telling, telling_files
 from homeport.backup.toolbox import Toolbox
 from homeport.backup.waiting import patiently
 from homeport.database import machine
@@ -30,9 +30,6 @@ from homeport.spec.model_backup import Keep
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 Work = Callable[[Toolbox, Request, Say], Any]
-
-TELL_EVERY = 0.5
-"""Seconds between two words about progress."""
 
 
 def prepare(box: Toolbox, request: Request, say: Say) -> Any:
@@ -76,7 +73,7 @@ def _check_directories(box: Toolbox) -> None:
 def cluster(box: Toolbox, request: Request, say: Say) -> Any:
     """Back up a cluster into every repository."""
     physical = _ensured(box, request["cluster"], synchronous=request["synchronous"])
-    made = patiently(box.clock, lambda: physical.backup(full=request["full"], told=_telling(box, say)))
+    made = patiently(box.clock, lambda: physical.backup(full=request["full"], told=telling(box.clock, say)))
     return {"made": [_made(m) for m in made]}
 
 
@@ -85,7 +82,9 @@ def files(box: Toolbox, request: Request, say: Say) -> Any:
     sources = Sources(
         request["series"], tuple(request["trees"]), tuple(request["databases"]), tuple(request["sealed"])
     )
-    made = patiently(box.clock, lambda: box.files().backup(sources, on_progress=_telling_files(box, say)))
+    made = patiently(
+        box.clock, lambda: box.files().backup(sources, on_progress=telling_files(box.clock, say))
+    )
     return {"made": [asdict(m) | {"rate": round(m.rate)} for m in made]}
 
 
@@ -97,7 +96,7 @@ def prove(box: Toolbox, request: Request, say: Say) -> Any:
     proof = patiently(
         box.clock,
         lambda: physical.prove(
-            request["repository"], request.get("label"), questions=questions, told=_telling(box, say)
+            request["repository"], request.get("label"), questions=questions, told=telling(box.clock, say)
         ),
     )
     return proof.document()
@@ -299,35 +298,3 @@ def _made(made: Made) -> dict[str, Any]:
     b = made.backup
     rate = round(b.bytes / made.seconds) if made.seconds else 0
     return {**_backup(b), "seconds": made.seconds, "rate": rate, "manifest": made.manifest}
-
-
-def _telling(box: Toolbox, say: Say) -> Callable[[str, Progress], None]:
-    last = -TELL_EVERY
-
-    def tell(repository: str, p: Progress) -> None:
-        nonlocal last
-        now = box.clock.monotonic()
-        if now - last >= TELL_EVERY or p.done == p.total:
-            last = now
-            say(
-                "progress",
-                {"repository": repository, "done": p.done, "total": p.total, "rate": round(p.rate)},
-            )
-
-    return tell
-
-
-def _telling_files(box: Toolbox, say: Say) -> Callable[[files_model.Progress], None]:
-    last = -TELL_EVERY
-
-    def tell(p: files_model.Progress) -> None:
-        nonlocal last
-        now = box.clock.monotonic()
-        if now - last >= TELL_EVERY:
-            last = now
-            say(
-                "progress",
-                {"repository": p.repository, "done": p.bytes, "total": p.total_bytes, "rate": round(p.rate)},
-            )
-
-    return tell

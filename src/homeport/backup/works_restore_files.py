@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def restore(box: Toolbox, request: Request, say: Say) -> Any:
     kept: list[str] = []
     try:
         for path in request["paths"]:
-            former = patiently(box.clock, lambda path=path: found.put_back(restored, path), say)  # type: ignore[misc]
+            former = patiently(box.clock, partial(found.put_back, restored, path), say)
             if former is not None:
                 kept.append(path)
                 _take_along(box.data_dir / path, former)

@@ -5,19 +5,12 @@ from typing import Any
 
 import click
 
-from homeport.cli import screen
+from homeport.cli import run_view, screen
 from homeport.cli.context import Session
 from homeport.kernel.units import format_duration, format_size
 
 POLL = 0.3
-MARKS = {
-    "passed": click.style("✓", fg=screen.GOOD),
-    "failed": click.style("✗", fg=screen.BAD),
-    "cancelled": click.style("✗", fg=screen.CAREFUL),
-    "skipped": click.style("·", fg=screen.DIM),
-    "running": click.style("•", fg=screen.CAREFUL),
-    "waiting": click.style("·", fg=screen.DIM),
-}
+MARKS = run_view.MARKS | dict.fromkeys(("skipped", "waiting"), run_view.MARKS["coming"])
 
 
 def follow(session: Session, run: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,22 @@ from urllib.parse import quote, unquote, urlsplit
 
 from homeport.database.model import SUPERUSER, Cluster, Layout
 
+LIBPQ = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+    "passfile": "PGPASSFILE",
+}
+"""libpq's parameters as variables, for programs: nothing of them stands in an argument."""
+
 
 def url(user: str, password: str, port: int, database: str) -> str:
     return f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{port}/{quote(database, safe='')}"

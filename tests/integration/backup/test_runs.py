@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 from state_db import fresh
 
+from homeport.backup import runs
 from homeport.backup.model import CANCELLED, FAILED, MAKING, PASSED, RETURNING, RUNNING, Step
 from homeport.backup.port import Wanted
 from homeport.backup.repositories import Place, Repositories
@@ -226,3 +227,16 @@ def test_a_recovered_machine_backs_up_nothing_until_a_person_says_so(rig):
     assert rig.backups.runs.list()[0].request["full"], "it begins anew at once"
     with pytest.raises(HomeportError, check=lambda e: e.code == "backup.not_held"):
         rig.backups.resume(actor="me")
+
+
+def test_the_newest_runs_are_kept_and_what_runs_is_never_forgotten(rig):
+    ids = [rig.begin(Step("a", "a")).id]
+    for _ in range(4):
+        rig.to_end(ids[-1])
+        ids.append(rig.begin(Step("a", "a")).id)
+    with rig.store.transaction("me") as tx:
+        runs.forget(tx, 2)
+    assert [r.id for r in rig.backups.runs.list()] == ids[:-3:-1]
+    with rig.store.transaction("me") as tx:
+        runs.forget(tx, 0)
+    assert [r.id for r in rig.backups.runs.list()] == ids[-1:]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from homeport.backup.files.model import Limits, Repository, S3Place
+from homeport.database.urls import LIBPQ
 
 HOST = "homeport"
 """Of all snapshots: a machine that recovers goes on where the lost one ended."""
@@ -120,21 +121,7 @@ def excludes(root: Path, paths: Iterable[str]) -> str:
 
 def pg_environment(parameters: Mapping[str, object]) -> dict[str, str]:
     """For libpq's programs: nothing of a URL stands in an argument."""
-    names = {
-        "host": "PGHOST",
-        "hostaddr": "PGHOSTADDR",
-        "port": "PGPORT",
-        "user": "PGUSER",
-        "password": "PGPASSWORD",
-        "dbname": "PGDATABASE",
-        "sslmode": "PGSSLMODE",
-        "sslrootcert": "PGSSLROOTCERT",
-        "sslcert": "PGSSLCERT",
-        "sslkey": "PGSSLKEY",
-        "channel_binding": "PGCHANNELBINDING",
-        "passfile": "PGPASSFILE",
-        "options": "PGOPTIONS",
-    }
+    names = {**LIBPQ, "options": "PGOPTIONS"}
     env = {names[key]: str(value) for key, value in parameters.items() if key in names}
     return env | {
         "PATH": "/usr/bin:/bin",

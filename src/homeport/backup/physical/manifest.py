@@ -27,8 +27,7 @@ AT_ONCE = 8
 SEED = 7
 ATTEMPTS = 20
 PAUSE = 0.02
-# Text of a value depends on them.
-_SETTINGS = (
+SETTINGS = (
     "SET search_path = pg_catalog",
     "SET datestyle = 'ISO, MDY'",
     "SET intervalstyle = 'postgres'",
@@ -40,9 +39,10 @@ _SETTINGS = (
     "SET row_security = off",
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
-    "SET lock_timeout = '1s'",
     "SET synchronize_seqscans = off",
 )
+"""The text of a value depends on them."""
+_SETTINGS = (*SETTINGS, "SET lock_timeout = '1s'")
 _TABLES = """
 SELECT n.nspname, c.relname, c.oid, c.relfilenode, pg_relation_size(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

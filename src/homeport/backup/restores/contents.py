@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from homeport.backup.physical.manifest import Table, count
+from homeport.backup.physical.manifest import SETTINGS, Table, count
 from homeport.backup.restores.model import TableLoss, losses
 from homeport.database.connect import Connection
 
@@ -16,20 +16,6 @@ Opening = AbstractContextManager[Connection]
 MOST_ROWS = 2_000_000
 """Of a table whose rows are compared one by one."""
 BATCH = 5000
-_SETTINGS = (
-    "SET search_path = pg_catalog",
-    "SET datestyle = 'ISO, MDY'",
-    "SET intervalstyle = 'postgres'",
-    "SET timezone = 'UTC'",
-    "SET extra_float_digits = 1",
-    "SET bytea_output = 'hex'",
-    "SET xmloption = 'content'",
-    "SET lc_monetary = 'C'",
-    "SET row_security = off",
-    "SET statement_timeout = 0",
-    "SET idle_in_transaction_session_timeout = 0",
-    "SET synchronize_seqscans = off",
-)
 _TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence = 'p'
@@ -53,7 +39,7 @@ WHERE n.nspname = %s AND c.relname = %s) ORDER BY k.place
 def read(opening: Opening, schema: str | None = None) -> dict[str, Table]:
     """Rows and a digest of every table of a database, or of a schema, by ``schema.name``, of one moment."""
     with opening as connection:
-        for setting in _SETTINGS:
+        for setting in SETTINGS:
             connection.execute(setting)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         names = connection.execute(_IN if schema else _TABLES, {"schema": schema}).fetchall()
@@ -115,7 +101,7 @@ def _rows(connection: Connection, table: Table, key: tuple[str, ...]) -> Iterato
     """(key, hash of the row), in the order of the keys' bytes."""
     from psycopg import sql
 
-    for setting in _SETTINGS:
+    for setting in SETTINGS:
         connection.execute(setting)
     columns = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(k)) for k in key)
     query = sql.SQL(

@@ -17,6 +17,7 @@ from typing import Any
 from homeport.database.migrations.errors import TRIAL_FAILED, UNREACHABLE
 from homeport.database.migrations.model import OWN_SCHEMA, TABLE, Options
 from homeport.database.migrations.session import Target, connect
+from homeport.database.urls import LIBPQ
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.system.process import run
@@ -31,20 +32,6 @@ OUR_EXTENSIONS = re.compile(
     rf"^--\n-- Name: [^\n]*; Type: EXTENSION;[^\n]*\n--\n\nCREATE EXTENSION [^\n]* WITH SCHEMA {OWN_SCHEMA};\n+",
     re.MULTILINE,
 )
-VARIABLES = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "channel_binding": "PGCHANNELBINDING",
-    "passfile": "PGPASSFILE",
-}
 LIKE = (
     "select pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider::text, "
     "to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale' from pg_database d where datname = current_database()"
@@ -54,7 +41,7 @@ LIKE = (
 def environment(target: Target, options: Options) -> dict[str, str]:
     """For libpq's programs: nothing of the URL stands in an argument."""
     parameters = target.parameters()
-    env = {name: parameters[key] for key, name in VARIABLES.items() if key in parameters}
+    env = {name: parameters[key] for key, name in LIBPQ.items() if key in parameters}
     env |= {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
