@@ -27,6 +27,7 @@ from homeport.backup.physical.copy import Copy
 from homeport.backup.physical.model import AtTime, Newest
 from homeport.backup.physical.pgbackrest import silent
 from homeport.backup.physical.restore import check_log
+from homeport.spec.model_backup import PROOF_RATE
 
 RATIO = 1.1
 PROOF = 20.0
@@ -107,8 +108,8 @@ def run(megabytes: int = 1024, say: Any = lambda text: None) -> list[dict[str, A
         back, _ = timed(lambda: home.backups.restore(Newest(), "measured"))
         say(f"restore {back:.1f} s")
         home.backups.drop_restored("measured")
-        proven, proof = timed(lambda: home.backups.prove("r1"))
-        say(f"proof {proven:.1f} s: {proof.steps}")
+        proven, proof = timed(lambda: home.backups.prove("r1", rate=PROOF_RATE))
+        say(f"proof {proven:.1f} s, of which held back {proof.paused:.1f} s: {proof.steps}")
         is_exact = exact(home)
         size = made[0].backup.bytes
     finally:
@@ -119,7 +120,7 @@ def run(megabytes: int = 1024, say: Any = lambda text: None) -> list[dict[str, A
         figure("full backup, of raw pgBackRest's time", round(ours / raw, 2), "times", f"<= {RATIO}", ours <= RATIO * raw),
         figure("restore to the newest moment", round(back, 1), "s", raw=round(raw_back, 1)),
         figure("restore, of raw pgBackRest's time", round(back / raw_back, 2), "times", f"<= {RATIO}", back <= RATIO * raw_back),
-        figure("proof", round(proven, 1), "s", f"<= {PROOF:g}", proven <= PROOF),
+        figure("proof, held to its default rate", round(proven, 1), "s", f"<= {PROOF:g}", proven <= PROOF),
         figure("proof passed", proof.passed, "", "True", proof.passed),
         figure("point in time exact to the transaction", is_exact, "", "True", is_exact),
     ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Kills parts of a live Homeport while it works, and checks after each round that all is as it should be.
 
-    script/chaos --rounds 20 --seed 7 [--json]
+    script/chaos --rounds 20 --seed 7 [--only parts] [--json]
 
-A round takes an action (deploy, deploy --config-only, a broken deploy, rollback, scale, restart) under steady GETs, kills one
+Backups, restores and drills have rounds of their own (``chaos_backups``). A round takes an action (deploy, deploy --config-only, a broken deploy, rollback, scale, restart) under steady GETs, kills one
 part with ``kill -9`` after a number of recorded steps, and waits. Then must hold: the change ended, what
 serves is either what was asked for or what served before, the waiting command told which, nothing runs
 and nothing lies on disk that nobody owns, the journal's chain is whole. While only the control plane is
@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
+import chaos_backups
 from live import App, Homeport
 
 from homeport.kernel.errors import HomeportError
@@ -332,19 +333,32 @@ def all_problems(rounds: list[Round]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="script/chaos", description="Kill parts of a live Homeport.")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20, help="of each of the two")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--only", choices=("parts", "backups"), help="parts while apps are deployed, or backups"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     out = sys.stderr if options.json else sys.stdout
-    result = run(options.rounds, options.seed, lambda text: print(text, file=out, flush=True))
+
+    def say(text: str) -> None:
+        print(text, file=out, flush=True)
+
+    results = []
+    if options.only != "backups":
+        results.append(run(options.rounds, options.seed, say))
+    if options.only != "parts":
+        results.append(chaos_backups.run(options.rounds, options.seed, say))
+    rounds = [r for result in results for r in result["rounds"]]
+    problems = [p for result in results for p in result["problems"]]
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps({"seed": options.seed, "rounds": rounds, "problems": problems}, indent=2))
     else:
-        for problem in result["problems"]:
+        for problem in problems:
             print(f"problem: {problem}")
-        print(f"{len(result['rounds'])} rounds, {len(result['problems'])} problems, seed {options.seed}")
-    return 1 if result["problems"] else 0
+        print(f"{len(rounds)} rounds, {len(problems)} problems, seed {options.seed}")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

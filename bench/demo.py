@@ -1,6 +1,6 @@
 """What ``script/demo`` shows: staging, promote, deploys under load, a broken release that never takes traffic, a
 rollback; then two pushes through the pipeline, the first of which its canary takes back. Orders are in PostgreSQL:
-the last push renames a column of theirs by expand and contract.
+the last push renames a column of theirs by expand and contract. At the end their table is dropped and brought back.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from demo_account import Deploy, Migration, Push, Unexpected, account, seconds_of, table
+from demo_recovery import LastAct, Recovery
 from load import LoadProcess, Mix
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,12 +42,15 @@ class Demo:
     def __init__(self, data_dir: Path, *, quiet: bool) -> None:
         self.data_dir = data_dir
         self.quiet = quiet
+        self.program = HOMEPORT
+        self.host = HOST
         self.work = Path(tempfile.mkdtemp(prefix="homeport-demo-"))
         self.shop = self.work / "shop"
         self.deploys: list[Deploy] = []
         self.pushes: list[Push] = []
         self.migrations: list[Migration] = []
         self.contract_seconds = 0.0
+        self.recovery: Recovery | None = None
         self.stood: dict[str, dict[str, Any]] = {}
         """Each environment as it was after the last step."""
         self.address = ""
@@ -234,17 +238,23 @@ class Demo:
         try:
             self.play()
             assert self.load is not None
-            result |= account(self.load.stop(), self.pushes, self.stored_orders())
+            figures = self.load.stop()
+            result |= account(figures, self.pushes, self.stored_orders())
+            self.say("# the deploys are over, and so is their account; last, an accident\n")
+            self.recovery = LastAct(self, figures["acknowledged"]).play()
+            result["ok"] = result["ok"] and self.recovery.ok
         except Unexpected as e:
             self.say()
             seen = self.load.latest if self.load is not None else {"sent": 0, "failed": 0}
-            result |= {"stopped": str(e), "requests_sent": seen["sent"], "requests_failed": seen["failed"]}
+            result |= {"requests_sent": seen["sent"], "requests_failed": seen["failed"]}
+            result |= {"ok": False, "stopped": str(e)}
         return result | {
             "url": f"http://{HOST}:{self.address.rpartition(':')[2]}/",
             "deploys": [asdict(d) for d in self.deploys],
             "pushes": [asdict(p) for p in self.pushes],
             "migrations": [asdict(m) for m in self.migrations],
             "contract_seconds": self.contract_seconds,
+            "recovery": asdict(self.recovery) if self.recovery is not None else None,
         }
 
     def play(self) -> None:

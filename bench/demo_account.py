@@ -126,4 +126,33 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         for failure in others(result["failures"]):
             yield f"  {failure['time']} {failure['kind']}: {failure['what']}"
     yield f"orders lost     {result['orders_lost']}, doubled {result['orders_doubled']}"
+    yield ""
+    yield from recovered(result["recovery"])
+    yield ""
     yield f"open            {result['url']}"
+
+
+def recovered(found: dict[str, Any]) -> Iterator[str]:
+    """The act as lines below the table. ``found``: a ``Recovery`` as a dict."""
+    of = [
+        f"{p['what']}, {p['rows']} rows" if p["rows"] else f"{p['what']}, {p['files']} files"
+        for p in found["proven"]
+        if p["rows"] or p["files"]
+    ]
+    yield f"backup          made and proven after {found['backup_seconds']:.1f} s ({'; '.join(of)})"
+    yield f"orders dropped  {found['moment']}, with {found['orders_before']} of them accepted before"
+    yield (
+        f"  back after {found['seconds']:.1f} s: {found['orders_back']} of {found['orders_before']}; "
+        f"accepted since {found['orders_after']}, lost {found['orders_lost']}"
+    )
+    yield (
+        f"  read-only for {found['read_only_seconds']:.1f} s; "
+        f"at the switch statements waited for {found['held_seconds']:.2f} s"
+    )
+    yield (
+        f"  of {found['requests']} requests, orders refused without their table: {found['refused_without_table']}, "
+        f"while read-only: {found['refused_read_only']}; failed otherwise: {found['failed']}"
+    )
+    if found["failed"]:
+        for cause, count in found["causes"].items():
+            yield f"    {count} × {cause}"

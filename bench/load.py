@@ -27,6 +27,9 @@ from typing import Any, Self
 from load_counters import Counters
 from load_http import Answer, Connection, Failed
 
+SHOWN = 150
+"""Bytes of an answer that was no success."""
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -144,7 +147,7 @@ class Load:
                         if kind != "post":
                             self._succeed(kind, started)
                     else:
-                        counters.fail(kind, f"status {found.status}: {found.body[:80]!r}", started)
+                        counters.fail(kind, f"status {found.status}: {found.body[:SHOWN]!r}", started)
         except (Failed, TimeoutError) as e:
             connection.close()
             what = str(e) if isinstance(e, Failed) else f"no whole answer within {self.mix.timeout:g} s"

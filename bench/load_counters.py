@@ -8,6 +8,7 @@ from typing import Any
 
 KINDS = ("get", "post", "slow", "pipeline", "websocket", "events")
 KEPT_FAILURES = 20
+KEPT_CAUSES = 100
 
 
 class Latencies:
@@ -54,6 +55,9 @@ class Counters:
     release_times: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When each release gave its first and its latest whole answer, in seconds since 1970."""
     failures: list[dict[str, Any]] = field(default_factory=list)
+    """The first of them."""
+    causes: Counter[str] = field(default_factory=Counter)
+    """All of them, by kind and what was seen: ``post: status 503: …``."""
     acknowledged: list[str] = field(default_factory=list)
     """Ids of orders that were answered with success."""
     unacknowledged: list[str] = field(default_factory=list)
@@ -74,6 +78,8 @@ class Counters:
 
     def fail(self, kind: str, what: str, started: float) -> None:
         self.failed[kind] += 1
+        cause = f"{kind}: {what}"
+        self.causes[cause if cause in self.causes or len(self.causes) < KEPT_CAUSES else f"{kind}: …"] += 1
         if len(self.failures) < KEPT_FAILURES:
             now = time.time()
             at = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
@@ -99,6 +105,7 @@ class Counters:
             "releases": dict(self.releases),
             "release_times": dict(self.release_times),
             "failures": list(self.failures),
+            "causes": dict(self.causes),
             "orders_acknowledged": len(self.acknowledged),
             "orders_unacknowledged": len(self.unacknowledged),
             "events": self.events,

@@ -3,11 +3,8 @@
 The app's statements go through PgBouncer, as an app's do. Rows are written under known keys, then spoilt; the
 database is taken back to the moment before. 0 statements may fail; what is printed besides is how long the
 environment was read-only, how long statements waited at the switch, and how long the whole took.
-
-    python bench/restore.py --megabytes 200 --json
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -76,7 +73,7 @@ def measure(homeport: Homeport, megabytes: int) -> dict[str, Any]:
     (homeport.work / "repository").mkdir(mode=0o755)
     homeport.run("backup", "repository", "add", "local", "repository", stdin=PASSPHRASE)
     homeport.run("backup", "run", "--full", "--no-proof", status=None)
-    while any(r["state"] == "running" for r in homeport.ask("/v1/backups/runs")):
+    while any(r["state"] == "running" for r in homeport.ask("/v1/backups/runs?kind=backup")):
         time.sleep(0.2)
     at = datetime.now(UTC).isoformat()
     time.sleep(0.5)
@@ -126,33 +123,16 @@ def figures(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+def run(megabytes: int = 100, say: Any = lambda text: None) -> list[dict[str, Any]]:
     homeport = Homeport()
     try:
         homeport.up()
-        found = measure(homeport, asked.megabytes)
+        found = measure(homeport, megabytes)
     finally:
         homeport.close()
-    if asked.json:
-        print(json.dumps({"found": found, "figures": figures(found)}, indent=2))
-    else:
-        print(f"{found['statements']:,} statements of 8 clients, {len(found['failed'])} failed")
-        print(
-            f"read-only for {found['read-only']:.1f} s; statements waited {found['held']:.3f} s at the switch"
-        )
-        print(
-            f"the longest statement took {found['longest statement']:.3f} s, half of them at most "
-            f"{found['median statement'] * 1000:.1f} ms"
-        )
-        print(f"{found['rows back']:,} of {found['rows']:,} rows back, {found['whole']:.1f} s in all")
-        for name, seconds in found["steps"].items():
-            print(f"  {seconds:7.1f} s  {name}")
-    return int(bool(found["failed"]) or found["rows"] != found["rows back"])
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    say(f"{found['statements']:,} statements of 8 clients, {len(found['failed'])} failed")
+    for failure in found["failed"][:20]:
+        say(f"failed: {failure}")
+    for name, seconds in found["steps"].items():
+        say(f"  {seconds:7.1f} s  {name}")
+    return figures(found)

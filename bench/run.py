@@ -7,12 +7,19 @@ import platform
 import sys
 from typing import Any
 
+import backup
 import canary
 import cron
 import database
 import edge
+import expand_contract
+import insight
+import lost_cluster
+import migrations
 import modes
 import pipeline
+import recover
+import restore
 import ship
 
 BENCHES = {
@@ -26,6 +33,13 @@ BENCHES = {
     "pipeline": lambda options, say: pipeline.run(options.rounds, say),
     "canary": lambda options, say: canary.run(say=say),
     "database": lambda options, say: database.run(say=say),
+    "expand": lambda options, say: expand_contract.run(say=say)["figures"],
+    "migrations": lambda options, say: migrations.run(say=say),
+    "insight": lambda options, say: insight.figures(say),
+    "backup": lambda options, say: backup.run(say=say),
+    "restore": lambda options, say: restore.run(say=say),
+    "recover": lambda options, say: recover.run(say=say),
+    "lost": lambda options, say: lost_cluster.run(options.lost_clusters, say=say),
 }
 
 
@@ -40,6 +54,9 @@ def main() -> int:
     parser.add_argument("--cron-seconds", type=float, default=53.0)
     parser.add_argument("--kills", type=int, default=50, help="of the control plane, meanwhile")
     parser.add_argument("--rounds", type=int, default=5, help="pushes through the pipeline")
+    parser.add_argument(
+        "--lost-clusters", type=int, default=20, help="asynchronous, and as many synchronous ones"
+    )
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHES)
     if unknown:

@@ -21,9 +21,13 @@ def chaos():
         made.close()
 
 
-@pytest.mark.parametrize("action", ["deploy", "configure", "rollback", "scale"])
+STEPS = {"deploy": range(9), "configure": range(0, 9, 2), "rollback": range(0, 7, 2), "scale": range(1, 7, 2)}
+"""The others share most of their steps with a deploy; ``script/chaos`` kills in all of all."""
+
+
+@pytest.mark.parametrize("action", STEPS)
 def test_the_control_plane_killed_at_each_step(chaos, action):
-    plan = [(action, "serve", steps) for steps in range(9 if action in ("deploy", "configure") else 7)]
+    plan = [(action, "serve", steps) for steps in STEPS[action]]
     assert all_problems(chaos.play(plan, print)) == []
 
 

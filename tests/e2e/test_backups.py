@@ -30,6 +30,10 @@ insert into orders (note) select repeat('x', 200) || g from generate_series(1, 2
 -- migrate:down
 drop table orders;
 """
+LATER = (
+    "insert into homeport_migrations (version, description, filename, checksum, source, applied_at, applied_by, release) "
+    "values ('203001010000', 'later', '203001010000_later.sql', 'x', 'x', now(), 'me', 'r9')"
+)
 MORE = DATABASE + '[storage.uploads]\npath = "uploads"\n[variables]\nAPI_KEY = { secret = true }\n'
 
 
@@ -60,7 +64,8 @@ class Shop:
         return self.homeport.data / "storage" / "orders" / "production" / "uploads"
 
     def runs(self):
-        return self.homeport.ask("/v1/backups/runs")
+        """But those of Homeport's own state, which follow what is done here."""
+        return self.homeport.ask("/v1/backups/runs?kind=backup&kind=prove")
 
     def quiet(self):
         """No run is under way, and at least one was."""
@@ -137,6 +142,7 @@ def test_a_repository_is_added_and_everything_in_it_proven(shop, refused):
         "prove cluster main in local",
         "prove files of homeport in local",
         "prove files of orders.production in local",
+        "keep what is known of them",
         "remove what need not be kept",
     ]
     done = homeport.run("backup", "status", "--now")
@@ -145,7 +151,10 @@ def test_a_repository_is_added_and_everything_in_it_proven(shop, refused):
     assert [(c["cluster"], c["kind"], c["proof"]["passed"]) for c in listed["clusters"]] == [
         ("main", "full", True)
     ]
-    assert {f["series"] for f in listed["files"]} == {"homeport", "orders.production"}
+    assert {(f["series"], f["removed"]) for f in listed["files"]} == {
+        ("homeport", False),
+        ("orders.production", False),
+    }
     assert all(f["proof"]["passed"] for f in listed["files"]) and not listed["problems"]
     assert any(f["name"] == "backups" and f["ok"] for f in homeport.json("doctor", status=None)), (
         "doctor tells of backups"
@@ -179,7 +188,11 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     homeport = shop.homeport
     before = homeport.environment(shop.app)
     shop.sql("insert into orders (note) select 'after the backup' from generate_series(1, 50)")
+    # As a release would have, that was deployed since the state was backed up.
+    homeport.run("db", "shell", "--", "-qc", LATER, cwd=shop.app.directory)
     rows = shop.rows()
+    known = proofs(homeport)
+    assert known
     memory = in_memory(homeport.data)
     assert list(memory.parent.glob(f"{memory.name}-*"))
     homeport.run("down")  # PostgreSQL archives the rest of its log as it stops
@@ -199,8 +212,15 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     assert kill_within(homeport, place) == -signal.SIGKILL
     done = homeport.run("up", status=5)
     assert "did not come to its end" in done.stderr
-    report = json.loads(homeport.run("recover", place, "--json", stdin=PASSPHRASE).stdout)
-    assert report["ok"] and not report["lost"], report
+    report = json.loads(homeport.run("recover", place, "--json", status=1, stdin=PASSPHRASE).stdout)
+    [missing] = report["lost"]
+    assert "migrations 203001010000 later of database main (r9 then)" in missing, report
+    assert [found["what"] for found in report["as_of"]] == [
+        "state, releases, config and secrets",
+        "files of orders.production",
+        "cluster main",
+    ]
+    assert all(found["at"] for found in report["as_of"]), report
     assert [(e["app"], e["release"], e["health"]) for e in report["serving"]] == [
         ("orders", before["serving"], "up")
     ]
@@ -213,6 +233,13 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     done = homeport.run("recover", place, status=5, stdin=PASSPHRASE)
     assert "it is not empty" in done.stderr and "--data-dir" in done.stderr
 
+    # What was proven when came along, and what backups have to hold.
+    assert proofs(homeport) == known
+    manifests = [p.name for p in lost.glob("backups/*/records/*.manifest.json")]
+    assert manifests and manifests == [
+        p.name for p in homeport.data.glob("backups/*/records/*.manifest.json")
+    ]
+
     # Nothing goes to where the former machine may still back up, until a person says so.
     refused("backup", "run", status=5, says="may still back up there", hint="homeport backup resume")
     assert "homeport backup resume" in homeport.run("backup", "status", status=1).stdout
@@ -221,6 +248,17 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     # The history of the timeline that the recovered cluster is on has to be in the repository by then.
     homeport.wait(lambda: proof_of_cluster(shop)["state"] not in ("waiting", "running"), seconds=120)
     assert proof_of_cluster(shop)["state"] == "passed", proof_of_cluster(shop)
+
+
+def proofs(homeport):
+    """When each backup was proven, and whether that passed; by repository and label or snapshot."""
+    listed = homeport.json("backup", "list")
+    assert not listed["problems"]
+    return {
+        (b["repository"], b.get("label") or b["snapshot"]): (b["proof"]["at"], b["proof"]["passed"])
+        for b in (*listed["clusters"], *listed["files"])
+        if b["proof"]
+    }
 
 
 def proof_of_cluster(shop):

@@ -135,6 +135,20 @@ def test_destroy_says_nothing_but_what_it_does(homeport, shop):
     assert "Warning" not in done.stderr
 
 
+def test_runs_drills_and_schemas_that_are_not_there(homeport, shop, refused):
+    for id in ("nope", "b-0123456789", "../x", "last"):
+        for command in (("backup", "show"), ("backup", "cancel")):
+            refused(
+                *command, id, status=NOT_FOUND, says=f"cannot find run {id!r}", hint="homeport backup runs"
+            )
+        refused("drill", "show", id, status=NOT_FOUND, says=f"{id!r}", hint="homeport drill history")
+    for name in ("restored_nope", "restored_20261121t163000"):
+        refused(
+            "restore", "merge", name, "--missing", "--confirm", "shop", cwd=shop.directory, status=NOT_FOUND,
+            says=f"cannot merge {name}", hint="homeport restore list",
+        )  # fmt: skip
+
+
 # Starting
 
 

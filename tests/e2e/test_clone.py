@@ -57,7 +57,7 @@ def shop(homeport):
     )
     # The first backup begins by itself, and is proven.
     homeport.wait(
-        lambda: (runs := homeport.ask("/v1/backups/runs")) and runs[0]["state"] != "running",
+        lambda: (runs := homeport.ask("/v1/backups/runs?kind=backup")) and runs[0]["state"] != "running",
         seconds=120,
         what="the first backup",
     )

@@ -4,7 +4,19 @@ import shutil
 
 import pytest
 from live import ROOT
-from pages import DATA_PAGES, DOCS, FENCE, PAGES, READ_ONLY, Command, Reader, steps
+from pages import (
+    BACKUP_PAGES,
+    DATA_PAGES,
+    DOCS,
+    FENCE,
+    PAGES,
+    PRACTICE,
+    READ_ONLY,
+    RUNBOOKS,
+    Command,
+    Reader,
+    steps,
+)
 
 from homeport.spec.parse import parse
 
@@ -39,8 +51,15 @@ def test_the_deploy_in_the_readme_works(reader):
 
 def test_no_page_is_forgotten():
     there = {*DOCS.glob("*.md"), *DOCS.glob("runbooks/*.md")}
-    assert {str(p.relative_to(DOCS)) for p in there} == {*PAGES, *DATA_PAGES, *READ_ONLY}
-    for name in (*PAGES, *DATA_PAGES):
+    assert {str(p.relative_to(DOCS)) for p in there} == {
+        *PAGES,
+        *DATA_PAGES,
+        *BACKUP_PAGES,
+        PRACTICE,
+        *RUNBOOKS,
+        *READ_ONLY,
+    }
+    for name in (*PAGES, *DATA_PAGES, *BACKUP_PAGES, PRACTICE, *RUNBOOKS):
         assert any(isinstance(s, Command) for s in steps((DOCS / name).read_text("utf-8"))), name
     for name in READ_ONLY:
         assert not steps((DOCS / name).read_text("utf-8")), name

@@ -44,7 +44,7 @@ def shop(homeport):
 
 
 def backed_up(homeport):
-    return any(r["state"] == "passed" for r in homeport.ask("/v1/backups/runs"))
+    return any(r["state"] == "passed" for r in homeport.ask("/v1/backups/runs?kind=backup"))
 
 
 def begun(homeport, *arguments, stdin=""):

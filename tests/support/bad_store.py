@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 
 
 class BadStore:
-    """``mode``: "well", "500", "hang" or "truncate"; ``only``: a part of the paths that it concerns."""
+    """``mode``: "well", "500", "hang" or "truncate"; ``only``: a part of the paths that it concerns; ``method``: the
+    requests that it concerns, all for ""; ``met``: how many it concerned."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname or "", parts.port or 80)
         self.mode = "well"
         self.only = ""
+        self.method = ""
+        self.met = 0
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -41,7 +44,10 @@ class BadStore:
             if not head:
                 return
             line, *fields = head.split(b"\r\n")
-            mode = self.mode if self.only.encode() in line.split()[1] else "well"
+            method, path, _ = line.split()
+            concerned = self.only.encode() in path and self.method.encode() in (b"", method)
+            mode = self.mode if concerned else "well"
+            self.met += mode != "well"
             if mode == "hang":
                 self._ended.wait(60)
                 return

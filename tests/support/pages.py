@@ -15,6 +15,8 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,18 +48,20 @@ DATA_PAGES = (
     "pooling.md",
     "migrations.md",
     "insight.md",
-    "backups.md",
-    "restore.md",
-    "clone.md",
-    "drills.md",
-    "runbooks/database-failure.md",
-    "runbooks/failed-deployment.md",
-    "runbooks/data-corruption.md",
-    "runbooks/security-breach.md",
-    "runbooks/full-disk.md",
-    "runbooks/lost-machine.md",
 )
 """Those with databases in them: read by a file of tests of their own, at the same time."""
+BACKUP_PAGES = ("backups.md", "restore.md", "clone.md", "drills.md")
+"""Read one after the other: the first makes the repository that the others use."""
+PRACTICE = "runbooks/practice.md"
+RUNBOOKS = (
+    "runbooks/failed-deployment.md",
+    "runbooks/full-disk.md",
+    "runbooks/security-breach.md",
+    "runbooks/database-failure.md",
+    "runbooks/data-corruption.md",
+    "runbooks/lost-machine.md",
+)
+"""Read one after the other by whoever has read ``PRACTICE``; the machine is lost with the last."""
 READ_ONLY = ("canary-statistics.md", "README.md", "architecture.md", "how-a-deploy-works.md")
 """Pages that explain; nothing in them is run."""
 
@@ -169,7 +173,7 @@ class Reader:
         )
         try:
             output, _ = process.communicate(timeout=180)
-        except subprocess.TimeoutExpired:
+        except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise
@@ -194,6 +198,20 @@ class Reader:
         """End every Homeport that the page started."""
         for file in self.home.rglob("homeport.json"):
             subprocess.run([HOMEPORT, "down", "--data-dir", file.parent], capture_output=True, timeout=60)
+
+
+@contextmanager
+def reading() -> Iterator[Reader]:
+    """A reader of several pages, with a Homeport of their own."""
+    homeport = Homeport()
+    try:
+        reader = Reader(homeport)
+        try:
+            yield reader
+        finally:
+            reader.close()
+    finally:
+        homeport.close()
 
 
 def read(homeport: Homeport, page: str) -> None:

@@ -113,6 +113,8 @@ class DatabaseOrders:
                 if loop.time() + PAUSE >= deadline:
                     raise Unavailable from e
                 words |= again or {}
+            except psycopg.errors.UndefinedTable as e:
+                raise Unavailable from e
             await asyncio.sleep(PAUSE)
 
     async def _look_again_and_again(self) -> None:

@@ -32,13 +32,13 @@ class DatabasePacking:
         return self._open
 
     def pack(self) -> int:
-        """While the database is away there is nothing to pack: it is tried again with the next round."""
+        """While the database or its table is away there is nothing to pack: it is tried again with the next round."""
         packed = 0
         try:
             while count := self._connection().execute(PACK, {"most": AT_ONCE}).rowcount:
                 packed += count
-        except psycopg.OperationalError:
-            print("the database cannot be reached; trying again", flush=True)
+        except (psycopg.OperationalError, psycopg.errors.UndefinedTable) as e:
+            print(f"orders cannot be reached; trying again: {e}", flush=True)
             self.close()
         return packed
 

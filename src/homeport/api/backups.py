@@ -1,5 +1,6 @@
 """Operations on backups."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,6 +10,7 @@ from homeport.api import problems, wire
 from homeport.api import wire_backups as wired
 from homeport.api.parameters import BROKEN, REFUSED, Actor, Key
 from homeport.api.services import Services
+from homeport.backup.locks.model import COMPLIANCE, GOVERNANCE, Known, Lock
 from homeport.backup.model import Run, Step
 from homeport.backup.repositories import Place, Recorded
 from homeport.backup.service import id_of
@@ -34,21 +36,46 @@ def _repositories(s: Services) -> APIRouter:
 
     @router.get("/backups/repositories", responses=READ, summary="Where backups go")
     def get_repositories() -> list[wired.RepositoryOut]:
-        return [_repository(r) for r in backups.repositories.list()]
+        return [_repository(s, r) for r in backups.repositories.list()]
 
     @router.post("/backups/repositories", responses=ADDED, summary="Have one more place for backups")
     def post_repository(asked: wired.RepositoryRequest, actor: Actor = "api") -> wired.RepositoryOut:
         keys = {k: v for k, v in (("key", asked.key), ("secret_key", asked.secret_key)) if v}
         place = Place(**asked.place.model_dump())
-        added = backups.add_repository(asked.name, place, keys, asked.passphrase, actor=actor)
+        lock = _lock(asked.lock) if asked.lock and asked.lock.days else None
+        added = backups.add_repository(asked.name, place, keys, asked.passphrase, lock=lock, actor=actor)
         s.backups.rounds.look_soon()
-        return _repository(added)
+        return _repository(s, added)
 
     @router.delete(
         "/backups/repositories/{name}", responses=ADDED, summary="Back up there no more; what it holds stays"
     )
     def delete_repository(name: wire.Name, actor: Actor = "api") -> wired.RepositoryOut:
-        return _repository(backups.remove_repository(name, actor=actor))
+        return _repository(s, backups.remove_repository(name, actor=actor))
+
+    @router.put(
+        "/backups/repositories/{name}/lock",
+        responses=ADDED,
+        summary="Have the store keep what it holds and gets, whoever deletes it",
+    )
+    def put_lock(name: wire.Name, asked: wired.LockRequest, actor: Actor = "api") -> wired.RepositoryOut:
+        if asked.days:
+            backups.locking.lock(name, _lock(asked), actor=actor)
+        else:
+            backups.locking.forget(name, actor=actor)
+        return _repository(s, backups.repositories.get(name))
+
+    @router.post(
+        "/backups/repositories/{name}/undelete",
+        responses=ADDED,
+        summary="Bring back what was deleted or overwritten in a store that keeps versions",
+    )
+    def post_undelete(
+        name: wire.Name, asked: wired.UndeleteRequest, actor: Actor = "api"
+    ) -> wired.UndeletedOut:
+        return wired.UndeletedOut(
+            **asdict(backups.locking.undelete(name, asked.since, plan=asked.plan, actor=actor))
+        )
 
     @router.post(
         "/backups/resume",
@@ -58,7 +85,7 @@ def _repositories(s: Services) -> APIRouter:
     def post_resume(actor: Actor = "api") -> list[wired.RepositoryOut]:
         backups.resume(actor=actor)
         s.backups.rounds.look_soon()
-        return [_repository(r) for r in backups.repositories.list()]
+        return [_repository(s, r) for r in backups.repositories.list()]
 
     @router.put(
         "/backups/passphrase",
@@ -66,8 +93,8 @@ def _repositories(s: Services) -> APIRouter:
         responses=ADDED,
         summary="Another passphrase for all repositories",
     )
-    def put_passphrase(asked: wired.PassphraseRequest) -> None:
-        backups.set_passphrase(asked.passphrase)
+    def put_passphrase(asked: wired.PassphraseRequest, actor: Actor = "api") -> None:
+        backups.set_passphrase(asked.passphrase, actor=actor)
 
     return router
 
@@ -93,21 +120,37 @@ def _runs(s: Services) -> APIRouter:
     ) -> wired.StatusOut:
         if now:
             s.backups.rounds.look()
+            backups.locking.look()
         found = s.backups.status()
         return wired.StatusOut(
             ok=not found.problems,
-            repositories=[_repository(r) for r in found.repositories],
+            repositories=[_repository(s, r) for r in found.repositories],
             last=run_out(found.last) if found.last else None,
             running=[run_out(r) for r in found.running],
             proven_at=found.proven_at,
-            looks=[wired.LookOut(cluster=k.cluster, at=k.at, lost=k.lost) for k in found.looks],
+            looks=[
+                wired.LookOut(cluster=k.cluster, at=k.at, lost=k.lost, rpo=found.rpo[k.cluster])
+                for k in found.looks
+            ],
+            files=[wired.FilesLookOut(series=name, at=at) for name, at in found.files.items()],
             findings=[
                 wired.FindingOut(cluster=k.cluster, code=f["code"], sentence=f["sentence"], hint=f["hint"])
                 for k in found.looks
                 for f in k.findings
             ],
+            recoverable=found.recoverable,
             problems=list(found.problems),
+            warnings=list(found.warnings),
         )
+
+    @router.get("/backups/history", responses=READ, summary="RPO, RTO and the age of proofs, day by day")
+    def get_history(
+        days: Annotated[int, Query(ge=1, le=400)] = 30,
+    ) -> list[wired.HistoryOut]:
+        return [
+            wired.HistoryOut(cluster=name, days=[wired.DayOut(**asdict(d)) for d in found])
+            for name, found in s.backups.history(days).items()
+        ]
 
     @router.post("/backups", responses=REFUSED, summary="Back up everything, and prove it")
     def post_backup(asked: wired.BackupRequest, actor: Actor = "api", key: Key = None) -> wired.RunOut:
@@ -120,7 +163,7 @@ def _runs(s: Services) -> APIRouter:
 
     @router.get("/backups/runs", responses=READ, summary="Runs, the newest first")
     def get_runs(
-        kind: Annotated[list[str] | None, Query()] = None,
+        kind: Annotated[list[wired.RunKind] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 20,
     ) -> list[wired.RunOut]:
         return [run_out(r) for r in backups.runs.list(kinds=kind or (), limit=limit)]
@@ -136,8 +179,34 @@ def _runs(s: Services) -> APIRouter:
     return router
 
 
-def _repository(r: Recorded) -> wired.RepositoryOut:
-    return wired.RepositoryOut(name=r.name, place=str(r.place), kind="directory" if r.place.path else "s3")
+def _lock(asked: wired.LockRequest) -> Lock:
+    return Lock(COMPLIANCE if asked.compliance else GOVERNANCE, asked.days)
+
+
+def _lock_out(known: Known | None) -> wired.LockOut | None:
+    if known is None:
+        return None
+    return wired.LockOut.model_validate(
+        {
+            "asked_days": known.asked.days,
+            "asked_mode": known.asked.mode,
+            "days": known.seen.days if known.seen else 0,
+            "mode": known.seen.mode if known.seen else "",
+            "seen_at": known.seen_at,
+            "extended_at": known.renewed_at,
+            "problem": known.problem,
+        }
+    )
+
+
+def _repository(s: Services, r: Recorded) -> wired.RepositoryOut:
+    return wired.RepositoryOut(
+        name=r.name,
+        place=str(r.place),
+        kind="directory" if r.place.path else "s3",
+        shares_disk=s.backups.shares_disk(r),
+        lock=_lock_out(s.backups.backups.locks.get(r.name)),
+    )
 
 
 def _proof(document: dict[str, object] | None) -> wired.ProofOut | None:

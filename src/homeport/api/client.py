@@ -214,4 +214,4 @@ def _problem(status: int, content: bytes) -> HomeportError:
 
 def _with_query(path: str, query: Mapping[str, object]) -> str:
     given = {k: v for k, v in query.items() if v is not None}
-    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
+    return f"{path}?{urllib.parse.urlencode(given, doseq=True)}" if given else path

@@ -41,6 +41,12 @@ def router(s: Services) -> APIRouter:
                 for x in SCENARIOS
             ],
             schedule=_schedule(s),
+            timetable=[
+                wired.TimedOut(
+                    of=t.of, line=t.line, timezone=t.timezone, next_at=t.next_at, scenarios=list(t.scenarios)
+                )
+                for t in s.drills.timetable.all()
+            ],
         )
 
     @router.post("/drills", responses=REFUSED, summary="Rehearse a recovery, beside production")
@@ -88,4 +94,4 @@ def _report(report: Report) -> wired.ReportOut:
 
 def _schedule(s: Services) -> wired.ScheduleOut:
     found = s.drills.reports.schedule()
-    return wired.ScheduleOut(line=found[0] if found else "", next_at=s.drills.next_at())
+    return wired.ScheduleOut(line=found[0] if found else "", next_at=s.drills.timetable.next_at())

@@ -38,6 +38,8 @@ def router(s: Services) -> APIRouter:
         of = AppName(app), EnvironmentName(environment)
         moment = Moment(asked.to.at, asked.to.backup, asked.to.before_deploy or "", asked.to.repository or "")
         id = id_of(key) if key else None
+        if asked.plan and asked.files:
+            return run_out(s.restores.look_files(*of, asked.paths, moment, actor=actor, id=id))
         if asked.plan:
             return run_out(s.restores.look(*of, asked.database, moment, actor=actor, id=id))
         if asked.files:
@@ -60,6 +62,7 @@ def router(s: Services) -> APIRouter:
             confirm=asked.confirm,
             hold=not asked.stay_writable,
             rollback=ReleaseId(asked.rollback) if asked.rollback else None,
+            to_last=asked.rollback_to_last,
             actor=actor,
             id=id,
         )
@@ -68,16 +71,20 @@ def router(s: Services) -> APIRouter:
     @router.post(
         "/clusters/{cluster}/restores",
         responses=REFUSED,
-        summary="Take a cluster back, with all that is in it",
+        summary="Take a cluster back with all that is in it, or see what that would lose",
     )
     def post_cluster_restore(
         cluster: Name, asked: wired.ClusterRestoreRequest, actor: Actor = "api", key: Key = None
     ) -> RunOut:
         if asked.to.before_deploy:
             raise BAD_TARGET.error("cannot take a cluster back to before a deploy: name a time or a backup")
+        moment = Moment(asked.to.at, asked.to.backup, "", asked.to.repository or "")
+        if asked.plan:
+            id = id_of(key) if key else None
+            return run_out(s.restores.look_cluster(cluster, moment, actor=actor, id=id))
         run = s.restores.cluster(
             cluster,
-            Moment(asked.to.at, asked.to.backup, "", asked.to.repository or ""),
+            moment,
             confirm=asked.confirm,
             hold=not asked.stay_writable,
             actor=actor,
@@ -109,7 +116,7 @@ def router(s: Services) -> APIRouter:
     def get_kept(app: App, environment: Environment) -> wired.AllKeptOut:
         found = s.restores.kept(AppName(app), EnvironmentName(environment))
         return wired.AllKeptOut.model_validate(
-            {"kept": [_shown(k) for k in found["kept"]], "problems": found["problems"]}
+            {"kept": [_shown(s, k) for k in found["kept"]], "problems": found["problems"]}
         )
 
     @router.delete(
@@ -127,5 +134,7 @@ def router(s: Services) -> APIRouter:
     return router
 
 
-def _shown(kept: dict[str, object]) -> dict[str, object]:
-    return {key: kept[key] for key in ("name", "kind", "cluster", "database", "run", "bytes")}
+def _shown(s: Services, kept: dict[str, object]) -> dict[str, object]:
+    keys = ("name", "kind", "cluster", "database", "app", "environment", "run", "bytes")
+    run = s.backups.backups.runs.find(str(kept["run"]))
+    return {key: kept[key] for key in keys} | {"at": run.started_at if run else None}

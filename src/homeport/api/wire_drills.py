@@ -20,7 +20,9 @@ class DrillRequest(Asked):
 
 
 class ScheduleRequest(Asked):
-    line: Text = Field(description='as cron has it, in UTC; "" is none', examples=["0 5 * * 0"])
+    line: Text = Field(
+        description='daily, weekly, monthly, or as cron has it, in UTC; "" is none', examples=["0 5 * * 0"]
+    )
 
 
 class ScheduleOut(Wire):
@@ -66,9 +68,18 @@ class ScenarioOut(Wire):
     last: ReportOut | None
 
 
+class TimedOut(Wire):
+    of: str = Field(description="whose schedule: the machine's, or an app's and environment's")
+    line: str
+    timezone: str
+    next_at: datetime
+    scenarios: list[str]
+
+
 class DrillsOut(Wire):
     scenarios: list[ScenarioOut]
-    schedule: ScheduleOut
+    schedule: ScheduleOut = Field(description="the machine's own")
+    timetable: list[TimedOut] = Field(description="all schedules")
 
 
 class ReportFilesOut(Wire):

@@ -1,5 +1,6 @@
 """What goes over the wire about restores."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
@@ -7,13 +8,17 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from homeport.api.wire import Asked, Name, ReleaseName, Wire
 
 Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_.-]*$")]
-At = Annotated[AwareDatetime, Field(strict=False)]
+At = Annotated[
+    AwareDatetime,
+    Field(strict=False, ge=datetime(1969, 12, 31, tzinfo=UTC), lt=datetime(9999, 1, 2, tzinfo=UTC)),
+]
 """With its zone; JSON has no times, so that it is read from text."""
 Confirm = Annotated[str, StringConstraints(max_length=100)]
 
 
 Table = Annotated[str, StringConstraints(min_length=1, max_length=130)]
-SchemaName = Annotated[str, StringConstraints(pattern=r"^restored_[0-9]{8}t[0-9]{6}$")]
+SchemaName = Annotated[str, StringConstraints(max_length=63)]
+"""One that no restore made is not found, as one that is gone."""
 
 
 class MomentRequest(Asked):
@@ -33,6 +38,7 @@ class RestoreRequest(Asked):
     rollback: ReleaseName | None = Field(
         None, description="roll back to this release, and take the data back to before the one after it"
     )
+    rollback_to_last: bool = Field(False, description="as rollback, to the release that last served well")
     tables: list[Table] = Field(
         default_factory=list,
         max_length=100,
@@ -51,6 +57,7 @@ class RestoreRequest(Asked):
 
 class ClusterRestoreRequest(Asked):
     to: MomentRequest = Field(default_factory=lambda: MomentRequest.model_validate({}))
+    plan: bool = Field(False, description="only find out what would be lost, of every database in it")
     stay_writable: bool = Field(False, description="do not switch its environments to read-only meanwhile")
     confirm: list[Confirm] = Field(
         default_factory=list, max_length=500, description="the name of every app with a database in it"
@@ -69,7 +76,10 @@ class KeptOut(Wire):
     kind: Literal["database", "schema", "cluster", "files"]
     cluster: str
     database: str
+    app: str = Field(description='"": of every one in the cluster')
+    environment: str
     run: str
+    at: datetime | None = Field(description="when its run began; null: that is not known any more")
     bytes: int
 
 

@@ -23,11 +23,41 @@ class RepositoryRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassphraseChanged(Event):
+    """Another one opens all repositories besides; what is sealed in backups is sealed for it from now on."""
+
+    kind: ClassVar[str] = "backup.passphrase_changed"
+    repositories: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryLocked(Event):
+    """Object lock was asked for; 0 days: it is not looked at any more."""
+
+    kind: ClassVar[str] = "backup.repository_locked"
+    name: str
+    mode: str
+    """"GOVERNANCE", "COMPLIANCE" or ""."""
+    days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryUndeleted(Event):
+    """What was deleted or overwritten in a store came back."""
+
+    kind: ClassVar[str] = "backup.repository_undeleted"
+    name: str
+    since: str
+    deleted: int
+    overwritten: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     kind: ClassVar[str] = "backup.started"
     run: str
     what: str
-    """"backup", "restore", "clone", "drill" or "prune"."""
+    """"backup", "state", "prove", "restore", "clone" or "drill"."""
     subject: str
     steps: list[str]
 

@@ -18,8 +18,12 @@ WAITING = "waiting"
 SKIPPED = "skipped"
 PROOFS = ("prove", "prove-files", "prove-dump")
 """Works whose result is a proof."""
+COPIES = ("cluster", "files", "dump")
+"""Works whose result says what was made in each repository."""
 MAKING = "backup"
 """The lane of what writes into repositories."""
+STATE = "state"
+"""The kind and the lane of what keeps Homeport's own state between backups of everything."""
 RETURNING = "restore"
 """The lane of what brings back."""
 
@@ -33,7 +37,8 @@ class Step:
     """Of ``works.WORKS``, in a child; or ``here:`` and what the control plane does itself."""
     request: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
-    """Steps without which it makes no sense: it is skipped where one of them did not pass."""
+    """Steps without which it makes no sense: it is skipped where one of them did not pass. A proof needs no more than
+    that one of them made what is in its own repository."""
     always: bool = False
     """Done even where a step before failed, or the run was cancelled: it puts things back."""
     state: str = WAITING
@@ -43,7 +48,7 @@ class Step:
     progress: Mapping[str, Any] = field(default_factory=dict)
     result: Any = None
     error: Mapping[str, Any] | None = None
-    """{"code", "sentence", "hint", "details"}"""
+    """{"code", "sentence", "hint", "details"}; beside a result where a part of it was done."""
 
     @property
     def is_over(self) -> bool:
@@ -74,7 +79,7 @@ class Step:
 class Run:
     id: str
     kind: str
-    """"backup", "prune", "restore", "clone" or "drill"."""
+    """"backup", "state", "prove", "restore", "clone" or "drill"."""
     subject: str
     """What it is about: "all", "shop production", …"""
     lane: str
@@ -90,6 +95,11 @@ class Run:
     @property
     def is_over(self) -> bool:
         return self.state != RUNNING
+
+    @property
+    def made_any(self) -> bool:
+        """Whether some repository has something of it."""
+        return any(s.work in COPIES and s.result and s.result.get("made") for s in self.steps)
 
     @property
     def reason(self) -> str:
@@ -120,7 +130,7 @@ def _none(name: str) -> Step:
 
 def next_step(run: Run) -> tuple[Step, str] | None:
     """What to do next, and how: "do" or "skip" or "cancel"; None when all is over. Pure."""
-    states = {s.name: s.state for s in run.steps}
+    known = {s.name: s for s in run.steps}
     for step in run.steps:
         if step.is_over:
             continue
@@ -128,10 +138,18 @@ def next_step(run: Run) -> tuple[Step, str] | None:
             return step, "do"
         if run.cancel:
             return step, "cancel"
-        if any(states.get(need) != PASSED for need in step.needs):
+        if not all(need in known and _is_met(known[need], step) for need in step.needs):
             return step, "skip"
         return step, "do"
     return None
+
+
+def _is_met(need: Step, step: Step) -> bool:
+    if need.state == PASSED:
+        return True
+    if need.state != FAILED or step.work not in PROOFS or need.work not in COPIES or not need.result:
+        return False
+    return any(made["repository"] == step.request["repository"] for made in need.result["made"])
 
 
 def outcome(run: Run) -> str:
@@ -143,7 +161,11 @@ def outcome(run: Run) -> str:
 
 
 def judged(step: Step) -> Step:
-    """A proof that failed is a step that failed."""
+    """A proof that failed is a step that failed; so is a backup that one of several repositories does not have. Its
+    result says which have it."""
+    if step.work in COPIES and step.result and "error" in step.result:
+        left = {k: v for k, v in step.result.items() if k != "error"}
+        return replace(step, state=FAILED, result=left, error=step.result["error"])
     if step.work not in PROOFS or not step.result:
         return step
     found = step.result

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
-from homeport.backup.model import Run, Step
-from homeport.backup.port import Wanted
+from homeport.backup.files.model import HOMEPORT
+from homeport.backup.model import PASSED, Run, Step
+from homeport.backup.port import Wanted, WantedFiles
+from homeport.journal.store import parse_time
 from homeport.spec.model_backup import Backup, Keep
 from homeport.spec.schedule import Schedule
 
@@ -23,19 +26,36 @@ def backup_steps(wanted: Wanted, repositories: Sequence[str], *, full: bool, pro
             Step(
                 f"back up cluster {c.name}",
                 "cluster",
-                {"cluster": c.name, "full": full, "synchronous": c.synchronous},
+                {"cluster": c.name, "full": full, "synchronous": c.synchronous, "rate": c.rates.backup},
             )
         )
     for d in wanted.dumps:
-        request = {"app": d.app, "environment": d.environment, "database": d.database, "secret": d.secret}
+        request: dict[str, Any] = {
+            "app": d.app,
+            "environment": d.environment,
+            "database": d.database,
+            "secret": d.secret,
+        }
+        request |= {"rate": d.rates.backup}
         steps.append(Step(f"dump {d.series}", "dump", request))
-    for f in (*wanted.files[1:], *wanted.files[:1]):
-        sources = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(f.sources).items()}
-        steps.append(Step(f"back up files of {f.sources.series}", "files", sources))
+    steps += [_files_step(f) for f in (*wanted.files[1:], *wanted.files[:1])]
     if prove:
         steps += proof_steps(wanted, repositories, after_backup=True)
+    steps.append(records_step())
     steps.append(prune_step(wanted))
     return tuple(steps)
+
+
+def state_steps(wanted: Wanted) -> tuple[Step, ...]:
+    """Of Homeport's own state alone."""
+    return tuple(_files_step(f) for f in wanted.files if f.sources.series == HOMEPORT)
+
+
+def _files_step(f: WantedFiles) -> Step:
+    sources: dict[str, Any] = {
+        k: list(v) if isinstance(v, tuple) else v for k, v in asdict(f.sources).items()
+    }
+    return Step(f"back up files of {f.sources.series}", "files", {**sources, "rate": f.rates.backup})
 
 
 def proof_steps(
@@ -50,7 +70,12 @@ def proof_steps(
         Step(
             f"prove cluster {c.name} in {name}",
             "prove",
-            {"cluster": c.name, "repository": name, "questions": list(c.questions)},
+            {
+                "cluster": c.name,
+                "repository": name,
+                "questions": list(c.questions),
+                "rate": c.rates.proof,
+            },
             needs=needs(f"back up cluster {c.name}"),
         )
         for c in wanted.clusters
@@ -60,7 +85,12 @@ def proof_steps(
         Step(
             f"prove files of {f.sources.series} in {name}",
             "prove-files",
-            {"series": f.sources.series, "repository": name},
+            {
+                "series": f.sources.series,
+                "repository": name,
+                "rate": f.rates.proof,
+                "questions": list(f.questions),
+            },
             needs=needs(f"back up files of {f.sources.series}"),
         )
         for f in wanted.files
@@ -78,6 +108,7 @@ def proof_steps(
                 # A server of our own is what a dump is restored to.
                 "cluster": wanted.clusters[0].name,
                 "questions": list(d.questions),
+                "rate": d.rates.proof,
             },
             needs=needs(f"dump {d.series}"),
         )
@@ -86,6 +117,16 @@ def proof_steps(
         if wanted.clusters
     ]
     return (*clusters, *series, *dumps)
+
+
+def records_step() -> Step:
+    """After proofs, whatever they found: a machine that is brought back knows of them."""
+    return Step("keep what is known of them", "records")
+
+
+def locks_step() -> Step:
+    """Last: what was removed need not stay locked."""
+    return Step("look at locks", "locks", {"extend": True})
 
 
 def prune_step(wanted: Wanted) -> Step:
@@ -104,6 +145,20 @@ def prune_step(wanted: Wanted) -> Step:
     )
 
 
+def files_as_of(made: Iterable[Run], series: Iterable[str], now: datetime) -> dict[str, datetime | None]:
+    """When each series was begun to be backed up the last time that every repository got it. A time after ``now``
+    tells of a clock that was wrong, and nothing else."""
+    found: dict[str, datetime | None] = dict.fromkeys(series)
+    for run in made:
+        for step in run.steps:
+            name = str(step.request.get("series"))
+            if step.work == "files" and step.state == PASSED and step.started_at and name in found:
+                at = parse_time(step.started_at)
+                if at <= now:
+                    found[name] = max(at, found[name] or at)
+    return found
+
+
 def due(schedules: Iterable[Backup], last: datetime | None, now: datetime, *, full: bool) -> datetime | None:
     """The newest time since ``last`` at which one of the schedules was due; None: none was.
 
@@ -118,6 +173,15 @@ def due(schedules: Iterable[Backup], last: datetime | None, now: datetime, *, fu
     return max(found, default=None)
 
 
+def _came_out_full(run: Run) -> bool:
+    """Whether all clusters were backed up as a whole, as they are where there was no backup before."""
+    clusters = [s for s in run.steps if s.work == "cluster"]
+    made = [m for s in clusters for m in (s.result or {}).get("made", ())]
+    return (
+        bool(clusters) and all(s.state == PASSED for s in clusters) and all(m["kind"] == "full" for m in made)
+    )
+
+
 def last_of(runs: Iterable[Run], now: datetime, *, full: bool) -> datetime | None:
     """When the newest run began that did what a schedule asks for, however it ended.
 
@@ -129,7 +193,7 @@ def last_of(runs: Iterable[Run], now: datetime, *, full: bool) -> datetime | Non
             for r in runs
             if r.kind == "backup"
             and r.subject == "all"
-            and (r.request.get("full") or not full)
+            and (not full or r.request.get("full") or _came_out_full(r))
             and r.started_at <= now
         ),
         None,

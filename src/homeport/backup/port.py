@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from homeport.backup.files.model import dump_series
 from homeport.backup.files.plan import Sources
-from homeport.spec.model_backup import Backup, Keep
+from homeport.spec.model_backup import PROOF_RATE, Backup, Keep
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Bytes a second that a backup and a proof may read, and write; None: as fast as it goes."""
+
+    backup: int | None = None
+    proof: int | None = PROOF_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDrills:
+    """What an environment asks of drills."""
+
+    app: str
+    environment: str
+    line: str
+    timezone: str
+    scenarios: tuple[str, ...]
+    cluster: str = ""
+    """Where its first database is; "": it has none of Homeport's own."""
+
+    @property
+    def of(self) -> str:
+        return f"{self.app} {self.environment}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +48,20 @@ class WantedCluster:
     synchronous: bool = False
     questions: tuple[dict[str, Any], ...] = ()
     """As ``physical.proof.Question``."""
+    rates: Rates = field(default_factory=Rates)
+    """The lowest of each."""
+    rpo: float | None = None
+    """Seconds; the lowest, None where nobody has a target."""
+    rto: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WantedFiles:
     sources: Sources
     keep: Keep = field(default_factory=Keep)
+    rates: Rates = field(default_factory=Rates)
+    questions: tuple[dict[str, Any], ...] = ()
+    """Of SQLite files in it: {"path", "query"}, the path relative to the data directory, the query as ``ProofQuery``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +76,7 @@ class WantedDump:
     keep: Keep = field(default_factory=Keep)
     questions: tuple[dict[str, Any], ...] = ()
     """As ``ProofQuery``."""
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def series(self) -> str:
@@ -58,6 +92,12 @@ class Wanted:
     schedules: tuple[Backup, ...] = ()
     """Of the environments; the defaults hold where there is none."""
     dumps: tuple[WantedDump, ...] = ()
+    drills: tuple[WantedDrills, ...] = ()
+
+    @property
+    def series(self) -> frozenset[str]:
+        """Of files and dumps."""
+        return frozenset((*(f.sources.series for f in self.files), *(d.series for d in self.dumps)))
 
     @property
     def window(self) -> float:
@@ -75,3 +115,19 @@ def together(keeps: Sequence[Keep]) -> Keep:
     if not keeps:
         return Keep()
     return Keep(*(max(getattr(k, name) for k in keeps) for name in ("hourly", "daily", "weekly", "monthly")))
+
+
+def slowest(backups: Iterable[Backup]) -> Rates:
+    """The lowest of each; the default for none."""
+    found = tuple(backups)
+    if not found:
+        return Rates()
+    return Rates(least(b.rate for b in found), least(b.proof_rate for b in found))
+
+
+T = TypeVar("T", int, float)
+
+
+def least(values: Iterable[T | None]) -> T | None:
+    """None where all are."""
+    return min((v for v in values if v is not None), default=None)

@@ -157,6 +157,7 @@ class Repositories:
         found = self.get(name)
         with self._store.transaction(actor) as tx:
             tx.execute(tables.backup_repositories.delete().where(_R.name == name))
+            tx.execute(tables.backup_locks.delete().where(tables.backup_locks.c.repository == name))
             tx.append(events.RepositoryRemoved(name=name, place=str(found.place)))
         return found
 

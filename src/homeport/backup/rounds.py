@@ -130,7 +130,11 @@ class Rounds:
             tx.execute(
                 tables.backup_looks.delete().where(
                     sa.or_(
-                        sa.and_(_L.at < text_time(now - KEEP_LOOKS), _L.changed.is_(False)),
+                        sa.and_(
+                            _L.at < text_time(now - KEEP_LOOKS),
+                            _L.changed.is_(False),
+                            _is_not_the_worst(text_time(now - KEEP_LOOKS)),
+                        ),
                         _L.at < text_time(now - KEEP_CHANGES),
                     )
                 )
@@ -162,6 +166,20 @@ class Rounds:
         )
         with self._store.read() as c:
             return tuple(_look(row) for row in c.execute(query))
+
+
+def _is_not_the_worst(before: str) -> sa.ColumnElement[bool]:
+    """Another look at the cluster on the same day, older than ``before`` as well, found more to lose."""
+    other = tables.backup_looks.alias()
+    day, most = sa.func.substr(_L.at, 1, 10), sa.func.coalesce(_L.lost, -1)
+    theirs = sa.func.coalesce(other.c.lost, -1)
+    return sa.exists().where(
+        other.c.cluster == _L.cluster,
+        other.c.at >= day,
+        sa.func.substr(other.c.at, 1, 10) == day,
+        other.c.at < before,
+        sa.or_(theirs > most, sa.and_(theirs == most, other.c.at > _L.at)),
+    )
 
 
 def _codes(look: Look | None) -> Sequence[str]:

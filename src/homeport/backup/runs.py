@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from homeport.backup.errors import UNKNOWN_RUN
-from homeport.backup.model import RUN, RUNNING, Run, Step
+from homeport.backup.model import RUN, RUNNING, STATE, Run, Step
 from homeport.journal import schema_backups as tables
 from homeport.journal.store import Store, Transaction, parse_time, text_time
 
@@ -43,6 +43,11 @@ class Runs:
         wanted = tuple(kinds)
         if wanted:
             query = query.where(_R.kind.in_(wanted))
+        with self._store.read() as c:
+            return tuple(_run(row) for row in c.execute(query))
+
+    def running(self) -> tuple[Run, ...]:
+        query = sa.select(tables.backup_runs).where(_R.state == RUNNING).order_by(_R.started_at.desc(), _R.id)
         with self._store.read() as c:
             return tuple(_run(row) for row in c.execute(query))
 
@@ -91,10 +96,12 @@ def cancel(tx: Transaction, id: str, actor: str) -> None:
     tx.execute(tables.backup_runs.update().where(_R.id == id).values(cancel=actor))
 
 
-def forget(tx: Transaction, keep: int) -> None:
-    """Remove all that are over but the newest ``keep``."""
-    newest = sa.select(_R.id).order_by(_R.started_at.desc()).limit(keep)
-    tx.execute(tables.backup_runs.delete().where(_R.state != RUNNING, _R.id.not_in(newest)))
+def forget(tx: Transaction, keep: int, *, states: int) -> None:
+    """Remove all that are over but the newest ``keep``, and ``states`` of Homeport's own state: of these there are
+    many, and only the newest says anything."""
+    for mine, most in ((_R.kind != STATE, keep), (_R.kind == STATE, states)):
+        newest = sa.select(_R.id).where(mine).order_by(_R.started_at.desc()).limit(most)
+        tx.execute(tables.backup_runs.delete().where(_R.state != RUNNING, mine, _R.id.not_in(newest)))
 
 
 def _steps(run: Run) -> Any:

@@ -6,15 +6,18 @@ import hashlib
 import logging
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from homeport.backup import events, plan, runs
 from homeport.backup.errors import (
+    BAD_REPOSITORY,
     HELD,
     KEY_REUSED,
     NO_REPOSITORIES,
@@ -23,6 +26,10 @@ from homeport.backup.errors import (
     UNDER_WAY,
     WEAK_PASSPHRASE,
 )
+from homeport.backup.files.model import HOMEPORT
+from homeport.backup.locks.model import Lock
+from homeport.backup.locks.records import Locks
+from homeport.backup.locks.service import Locking
 from homeport.backup.model import (
     CANCELLED,
     FAILED,
@@ -30,15 +37,18 @@ from homeport.backup.model import (
     PASSED,
     RUNNING,
     SKIPPED,
+    STATE,
     Run,
     Step,
     judged,
     next_step,
     outcome,
 )
+from homeport.backup.nearness import is_inside
 from homeport.backup.port import Owners, Wanted
 from homeport.backup.repositories import Place, Recorded, Repositories
 from homeport.backup.runs import Runs
+from homeport.database.errors import WORK_FAILED
 from homeport.database.migrations.errors import CANCELLED as STOPPED
 from homeport.database.worker import Worker
 from homeport.journal.store import Store, text_time
@@ -51,9 +61,13 @@ log = logging.getLogger(__name__)
 HERE = "here:"
 SHORTEST = 12
 """Characters of a passphrase. Whoever has a repository may try as many as they like."""
-LONG = 48 * 3600.0
+LONG = 8 * 24 * 3600.0
+"""Seconds for a step: what it runs has limits of its own."""
+TRIES = 3
+"""Of a step that puts things back, and whose child was killed: what it leaves would stay for good."""
 SHORT = 300.0
 KEPT_RUNS = 1000
+KEPT_STATES = 100
 
 Told = Callable[[Mapping[str, Any]], None]
 Here = Callable[[Run, Step, Told], Any]
@@ -81,6 +95,9 @@ class Backups:
         self._start: Callable[[ChangeId], None] = lambda _: None
         self.here: dict[str, Here] = {}
         self.runs = Runs(store)
+        self.locks = Locks(store)
+        self.locking = Locking(repositories, self.locks, self.ask, self.must_be_idle)
+        self._asking: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def starting(self, start: Callable[[ChangeId], None]) -> None:
         """``start`` gives durable work its workflow."""
@@ -89,22 +106,35 @@ class Backups:
     # Repositories
 
     def add_repository(
-        self, name: str, place: Place, keys: Mapping[str, str], passphrase: str, *, actor: str
+        self,
+        name: str,
+        place: Place,
+        keys: Mapping[str, str],
+        passphrase: str,
+        *,
+        lock: Lock | None = None,
+        actor: str,
     ) -> Recorded:
-        """Have it there, opened by the passphrase too, clusters archived into it.
+        """Have it there, opened by the passphrase too, clusters archived into it; with ``lock``, locked before.
 
-        Raises ``backup.bad_repository``, ``.repository_exists``, ``.other_passphrase``, ``.weak_passphrase``, and
-        what its place raises; then it is as if it had not been asked for.
+        Raises ``backup.bad_repository``, ``.repository_exists``, ``.other_passphrase``, ``.weak_passphrase``,
+        ``.no_object_lock``, ``.not_locked``, and what its place raises; then it is as if it had not been asked for.
         """
         if len(passphrase) < SHORTEST:
             raise WEAK_PASSPHRASE.error(
                 f"cannot use this passphrase: it has fewer than {SHORTEST} characters",
                 hint="whoever has the repository may try as often as they like; six random words are good",
             )
-        self._must_be_idle(f"add {name}")
+        if is_inside(place.path, Path(self._data_dir)):
+            raise BAD_REPOSITORY.error(
+                f"cannot add {name}: {place.path} is inside the data directory, and is lost with it",
+                hint=f"a directory outside of {self._data_dir}, best on another disk, or an S3-compatible store",
+            )
+        self.must_be_idle(f"add {name}")
         is_new = self.repositories.add(name, place, keys, actor=actor)
         try:
-            self._prepare(passphrase, same=True)
+            with self.locking.locked(name, lock, actor=actor):
+                self._prepare(passphrase, same=True)
         except HomeportError:
             if is_new:
                 self.repositories.withdraw(name)
@@ -113,7 +143,7 @@ class Backups:
             self.repositories.made(name, actor=actor)
         return self.repositories.get(name)
 
-    def set_passphrase(self, passphrase: str) -> None:
+    def set_passphrase(self, passphrase: str, *, actor: str) -> None:
         """Another passphrase for all repositories; that before opens what was backed up under it."""
         self._must_have_repositories()
         if len(passphrase) < SHORTEST:
@@ -121,19 +151,22 @@ class Backups:
                 f"cannot use this passphrase: it has fewer than {SHORTEST} characters"
             )
         self._prepare(passphrase, same=False)
+        with self._store.transaction(actor) as tx:
+            tx.append(events.PassphraseChanged(repositories=[r.name for r in self.repositories.list()]))
 
     def remove_repository(self, name: str, *, actor: str) -> Recorded:
         """It gets no more backups; what it holds stays."""
-        self._must_be_idle(f"remove {name}")
+        self.must_be_idle(f"remove {name}")
         removed = self.repositories.remove(name, actor=actor)
         clusters = self._clusters(self._owners.wanted())
         if not self.repositories.list():
             self._do("disable", {"clusters": list(clusters)})
         else:
-            self._do("prepare", {"clusters": clusters})
+            # One that does not answer may keep a backup of files for minutes.
+            self._do("prepare", {"clusters": clusters, "files": False})
         return removed
 
-    def _must_be_idle(self, doing: str) -> None:
+    def must_be_idle(self, doing: str) -> None:
         busy = self.runs.under_way(MAKING)
         if busy is not None:
             raise UNDER_WAY.error(
@@ -184,9 +217,11 @@ class Backups:
         return {c.name: c.synchronous for c in wanted.clusters}
 
     def _do(self, work: str, request: Mapping[str, Any], *, timeout: float = SHORT) -> Any:
-        return self._worker.run(
-            work, {"data_dir": self._data_dir, **request}, name=f"backup.{work}", timeout=timeout
-        )
+        # A second child of that name would end the first, as one that was left over.
+        with self._asking[work]:
+            return self._worker.run(
+                work, {"data_dir": self._data_dir, **request}, name=f"backup.{work}", timeout=timeout
+            )
 
     def ask(self, work: str, request: Mapping[str, Any], *, timeout: float = SHORT) -> Any:
         """A short piece of work that is no step of a run. Raises what it raises."""
@@ -198,7 +233,15 @@ class Backups:
         """Begin a backup of all that there is, into every repository, with its proofs."""
         names = self._must_have_repositories()
         steps = plan.backup_steps(self._owners.wanted(), names, full=full, prove=prove)
+        if self.locks.list():
+            steps = (*steps, plan.locks_step())
         return self.begin("backup", "all", MAKING, {"full": full, "prove": prove}, steps, actor=actor, id=id)
+
+    def back_up_state(self, *, actor: str) -> Run:
+        """Begin a backup of Homeport's own state alone, beside whatever else is under way."""
+        self._must_have_repositories()
+        steps = plan.state_steps(self._owners.wanted())
+        return self.begin("state", HOMEPORT, STATE, {}, steps, actor=actor)
 
     def prove(self, repository: str | None = None, *, actor: str, id: str | None = None) -> Run:
         """Begin proofs of the newest backup of everything, in one repository or in all.
@@ -208,7 +251,7 @@ class Backups:
         names = self._must_have_repositories()
         if repository is not None:
             names = (self.repositories.get(repository).name,)
-        steps = plan.proof_steps(self._owners.wanted(), names)
+        steps = (*plan.proof_steps(self._owners.wanted(), names), plan.records_step())
         return self.begin("prove", repository or "all", MAKING, {}, steps, actor=actor, id=id)
 
     def begin(
@@ -221,8 +264,12 @@ class Backups:
         *,
         actor: str,
         id: str | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Run:
-        """With an ``id`` that a run has already, that run. Raises ``backup.run_under_way``."""
+        """With an ``id`` that a run has already, that run. Raises ``backup.run_under_way``.
+
+        ``check`` raises what is in its way; nothing else is recorded between it and the run.
+        """
         if id is not None and (known := self.runs.find(id)) is not None:
             if (known.kind, known.subject) != (kind, subject):
                 raise KEY_REUSED.error(f"cannot begin it: the key began {known.kind} of {known.subject}")
@@ -231,13 +278,14 @@ class Backups:
         run = Run(id or new_id(), kind, subject, lane, request, actor, RUNNING, tuple(steps), "", now, None)
         try:
             with self._store.transaction(actor) as tx:
+                check()
                 runs.insert(tx, run)
                 tx.append(
                     events.RunStarted(
                         run=run.id, what=kind, subject=subject, steps=[s.name for s in run.steps]
                     )
                 )
-                runs.forget(tx, KEPT_RUNS)
+                runs.forget(tx, KEPT_RUNS, states=KEPT_STATES)
         except IntegrityError:
             busy = self.runs.under_way(lane)
             which = f"run {busy.id} ({busy.kind} of {busy.subject})" if busy else "another"
@@ -309,14 +357,32 @@ class Backups:
 
         if step.work.startswith(HERE):
             return self.here[step.work.removeprefix(HERE)](run, step, progress)
-        return self._worker.run(
-            step.work,
-            {"data_dir": self._data_dir, **step.request},
-            name=f"backup.{run.id}",
-            told=lambda kind, values: progress(values),
-            stop=lambda: self._stop(run.id, step),
-            timeout=LONG,
-        )
+        tries = TRIES if step.always else 1
+        while True:
+            tries -= 1
+            try:
+                return self._worker.run(
+                    step.work,
+                    {"data_dir": self._data_dir, **step.request},
+                    name=f"backup.{run.id}",
+                    told=lambda kind, values: progress(values),
+                    stop=lambda: self._stop(run.id, step),
+                    timeout=LONG,
+                )
+            except HomeportError as e:
+                if e.type in (WORK_FAILED, STOPPED) and not self._closing.is_set():
+                    self._clean()
+                    if e.type is WORK_FAILED and tries:
+                        log.warning("%s of run %s is done again: %s", step.name, run.id, e.sentence)
+                        continue
+                raise
+
+    def _clean(self) -> None:
+        """A child that was ended in the middle has left what it started and made: it goes now, not with the next."""
+        try:
+            self._do("clean", {"clusters": list(self._clusters(self._owners.wanted()))})
+        except HomeportError as e:
+            log.warning("what a child left stays until the next one of its kind: %s", e.sentence)
 
     def _stop(self, id: str, step: Step) -> str | None:
         if self._closing.is_set():
@@ -362,9 +428,15 @@ class Backups:
         return self._owners.wanted()
 
     def listed(self) -> Any:
-        """All backups in all repositories (``works.list_``)."""
-        self._must_have_repositories()
-        return self._do("list", {"clusters": list(self._clusters(self._owners.wanted()))})
+        """All backups in all repositories (``works.list_``), also while this machine may not write there. Those of
+        what is not there any more are marked."""
+        if self.repositories.held_since() is None:
+            self._must_have_repositories()
+        wanted = self._owners.wanted()
+        found = self._do("list", {"clusters": list(self._clusters(wanted))})
+        for b in found["files"]:
+            b["removed"] = b["series"] not in wanted.series
+        return found
 
     def look(self) -> Mapping[str, Any]:
         """What endangers recoveries just now (``works.look``)."""

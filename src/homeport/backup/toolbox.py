@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeport.backup.files.model import Limits
+from homeport.backup.files.restic import WORK
 from homeport.backup.files.service import FileBackups
 from homeport.backup.physical import commands
 from homeport.backup.physical.service import PhysicalBackups
@@ -17,6 +20,7 @@ from homeport.database.state import DatabaseState
 from homeport.guard.vault import Vault
 from homeport.kernel.clock import Clock
 from homeport.system import net
+from homeport.system.pace import Seen, paced
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,14 @@ class Toolbox:
         conf = commands.pgbackrest_conf(settings, physical.layout, pg, self.cluster(cluster).port)
         return _reads(pg.backup_conf, wanted) and _reads(physical.layout.conf, conf.reveal())
 
-    def files(self) -> FileBackups:
-        return FileBackups(self.data_dir, self.repositories.for_files(), self.clock)
+    def files(self, rate: int | None = None) -> FileBackups:
+        """``rate``: bytes a second, up or down; None: as fast as it goes."""
+        limits = Limits(rate=max(1, rate // 1024)) if rate is not None else None
+        return FileBackups(self.data_dir, self.repositories.for_files(), self.clock, limits)
+
+    def paced(self, rate: int | None) -> AbstractContextManager[Seen]:
+        """What :meth:`files` starts meanwhile reads from disks, and writes, at most ``rate`` bytes a second."""
+        return paced(rate, owner=str(self.data_dir), instance=WORK)
 
 
 def _reads(path: Path, text: str) -> bool:

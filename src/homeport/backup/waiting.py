@@ -13,6 +13,8 @@ from homeport.kernel.errors import HomeportError
 PATIENCE = 3600.0
 """Seconds to wait for a proof, a restore or a backup of the same."""
 AGAIN = 0.5
+SELDOM = 5.0
+"""Seconds between two tries, at first and in the end."""
 T = TypeVar("T")
 
 
@@ -23,12 +25,13 @@ def _nobody(kind: str, values: Mapping[str, Any]) -> None:
     return None
 
 
-def patiently(clock: Clock, work: Callable[[], T], say: Say = _nobody) -> T:
+def patiently(clock: Clock, work: Callable[[], T], say: Say = _nobody, *, patience: float = PATIENCE) -> T:
     """Do it as soon as nobody else is at it; ``say`` tells that it waits.
 
-    Raises what it raises, and ``backup.busy`` when that takes too long.
+    Raises what it raises, and ``backup.busy`` when that takes more than ``patience`` seconds.
     """
-    deadline = clock.monotonic() + PATIENCE
+    began = clock.monotonic()
+    deadline = began + patience
     while True:
         try:
             return work()
@@ -36,4 +39,4 @@ def patiently(clock: Clock, work: Callable[[], T], say: Say = _nobody) -> T:
             if e.type not in (BUSY, WORKING) or clock.monotonic() > deadline:
                 raise
             say("progress", {"waits": e.sentence})
-        clock.sleep(AGAIN)
+        clock.sleep(min(SELDOM, AGAIN + (clock.monotonic() - began) / 10))

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from homeport.backup import histories, works_clone, works_drill, works_dumps, works_restore
+from homeport.backup import histories, works_clone, works_drill, works_dumps, works_lock, works_restore
 from homeport.backup.errors import BAD_REPOSITORY, NOTHING_TO_DO, OTHER_PASSPHRASE
-from homeport.backup.files import stage
+from homeport.backup.files import carried, stage
+from homeport.backup.files import model as files_model
+from homeport.backup.files.errors import WORKING
 from homeport.backup.files.plan import Sources
 from homeport.backup.files.sealing import is_for
 from homeport.backup.files.service import FileBackups
+from homeport.backup.files.sqlite_queries import Question as SqliteQuestion
+from homeport.backup.physical.errors import BUSY
 from homeport.backup.physical.model import Made, PhysicalBackup
 from homeport.backup.physical.proof import Question
 from homeport.backup.physical.service import PhysicalBackups
 from homeport.backup.retention import Backup, Kind, Selection, select
-from homeport.backup.telling import telling, telling_files
+from homeport.backup.telling import made_document, proof_document, telling, telling_files, told_of_each
 from homeport.backup.toolbox import Toolbox
 from homeport.backup.waiting import patiently
 from homeport.database import machine
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
-from homeport.spec.model_backup import Keep
+from homeport.spec.model_backup import Keep, ProofQuery
 
+SHORTLY = 30.0
+"""Seconds that a person waits for the backup of Homeport's own state that is just under way."""
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 Work = Callable[[Toolbox, Request, Say], Any]
@@ -36,7 +44,7 @@ def prepare(box: Toolbox, request: Request, say: Say) -> Any:
     """Have every repository, opened by the passphrase, and every cluster archived into them."""
     _check_directories(box)
     found = box.files()
-    made = found.prepare()
+    made = patiently(box.clock, found.prepare, patience=SHORTLY) if request.get("files", True) else ()
     if request.get("passphrase"):
         passphrase = Secret(request["passphrase"])
         if request.get("same") and _is_another(found, passphrase):
@@ -44,7 +52,7 @@ def prepare(box: Toolbox, request: Request, say: Say) -> Any:
                 "cannot use this passphrase: the other repositories have another one",
                 hint="the same one opens them all; homeport backup passphrase changes it everywhere",
             )
-        found.set_passphrase(passphrase)
+        patiently(box.clock, lambda: found.set_passphrase(passphrase), patience=SHORTLY)
     for name, synchronous in request["clusters"].items():
         box.physical(name, synchronous=synchronous).ensure()
         histories.archive_again(box, name)
@@ -72,9 +80,20 @@ def _check_directories(box: Toolbox) -> None:
 
 def cluster(box: Toolbox, request: Request, say: Say) -> Any:
     """Back up a cluster into every repository."""
-    physical = _ensured(box, request["cluster"], synchronous=request["synchronous"])
-    made = patiently(box.clock, lambda: physical.backup(full=request["full"], told=telling(box.clock, say)))
-    return {"made": [_made(m) for m in made]}
+    name, synchronous = request["cluster"], request["synchronous"]
+    try:
+        physical = _ensured(box, name, synchronous=synchronous)
+    except HomeportError:
+        # Where but one repository is in the way, the others have theirs all the same.
+        if not box.is_ensured(name, synchronous=synchronous):
+            raise
+        physical = box.physical(name, synchronous=synchronous)
+    full, rate, tell = request["full"], request.get("rate"), telling(box.clock, say)
+
+    def back_up(on_made: Callable[[Made], None]) -> object:
+        return patiently(box.clock, lambda: physical.backup(full=full, rate=rate, told=tell, on_made=on_made))
+
+    return told_of_each(back_up, _made)
 
 
 def files(box: Toolbox, request: Request, say: Say) -> Any:
@@ -82,10 +101,17 @@ def files(box: Toolbox, request: Request, say: Say) -> Any:
     sources = Sources(
         request["series"], tuple(request["trees"]), tuple(request["databases"]), tuple(request["sealed"])
     )
-    made = patiently(
-        box.clock, lambda: box.files().backup(sources, on_progress=telling_files(box.clock, say))
-    )
-    return {"made": [asdict(m) | {"rate": round(m.rate)} for m in made]}
+    rate = request.get("rate")
+    backups, tell = box.files(rate), telling_files(box.clock, say)
+
+    def back_up(on_made: Callable[[files_model.Made], None]) -> object:
+        def once() -> object:
+            with box.paced(rate):
+                return backups.backup(sources, on_progress=tell, on_made=on_made)
+
+        return patiently(box.clock, once)
+
+    return told_of_each(back_up, made_document)
 
 
 def prove(box: Toolbox, request: Request, say: Say) -> Any:
@@ -96,7 +122,11 @@ def prove(box: Toolbox, request: Request, say: Say) -> Any:
     proof = patiently(
         box.clock,
         lambda: physical.prove(
-            request["repository"], request.get("label"), questions=questions, told=telling(box.clock, say)
+            request["repository"],
+            request.get("label"),
+            questions=questions,
+            rate=request.get("rate"),
+            told=telling(box.clock, say),
         ),
     )
     return proof.document()
@@ -104,7 +134,8 @@ def prove(box: Toolbox, request: Request, say: Say) -> Any:
 
 def prove_files(box: Toolbox, request: Request, say: Say) -> Any:
     """Prove the newest backup of a series of files in a repository."""
-    found = box.files()
+    rate = request.get("rate")
+    found = box.files(rate)
     repository, series, wanted = request["repository"], request["series"], request.get("snapshot") or ""
     snapshots, _ = found.restic(repository).snapshots()
     chosen = [s for s in snapshots if s.series == series and s.is_finished and s.id.startswith(wanted)]
@@ -113,7 +144,21 @@ def prove_files(box: Toolbox, request: Request, say: Say) -> Any:
             f"cannot prove files of {series} in {repository}: it has no such backup",
             hint="homeport backup list; homeport backup run makes one",
         )
-    return patiently(box.clock, lambda: found.prove(repository, chosen[-1].id)).document()
+
+    questions = [SqliteQuestion(q["path"], ProofQuery(**q["query"])) for q in request.get("questions", ())]
+
+    def prove_one() -> dict[str, Any]:
+        with box.paced(rate) as seen:
+            proof = found.prove(repository, chosen[-1].id, questions)
+        return proof_document(proof, rate, seen)
+
+    return patiently(box.clock, prove_one)
+
+
+def records(box: Toolbox, request: Request, say: Say) -> Any:
+    """What is known of backups into every repository."""
+    names = [r.name for r in box.repositories.list()]
+    return {"records": patiently(box.clock, lambda: carried.keep(box.files(), names))}
 
 
 def prune(box: Toolbox, request: Request, say: Say) -> Any:
@@ -137,7 +182,8 @@ def prune(box: Toolbox, request: Request, say: Say) -> Any:
         physical.tidy_received()
     for repository in (r.name for r in box.repositories.list()):
         try:
-            for series, chosen in box.files().prune(repository, keeps, others).items():
+            pruned = patiently(box.clock, partial(box.files().prune, repository, keeps, others))
+            for series, chosen in pruned.items():
                 removed[f"{series} in {repository}"] = [b.id for b, _ in chosen.drop]
         except HomeportError as e:
             problems.append(e)
@@ -202,10 +248,31 @@ def list_(box: Toolbox, request: Request, say: Say) -> Any:
                     "snapshot": s.id,
                     "at": text_time(s.at),
                     "finished": s.is_finished,
+                    "bytes": s.bytes or (proof_.bytes if proof_ else None),
                     "proof": proof_.document() if proof_ else None,
                 }
             )
     return {"clusters": clusters, "files": series, "problems": problems}
+
+
+def clean(box: Toolbox, request: Request, say: Say) -> Any:
+    """What a child that was killed left running or lying. Whoever is at it just now has done so before."""
+    for name in request["clusters"]:
+        for lane in ("backup", "copy"):
+            with _unless_busy():
+                box.physical(name).clean(lane)
+    with _unless_busy(), box.files().alone("tidy up"):
+        pass
+    return {}
+
+
+@contextmanager
+def _unless_busy() -> Iterator[None]:
+    try:
+        yield
+    except HomeportError as e:
+        if e.type not in (BUSY, WORKING):
+            raise
 
 
 def disable(box: Toolbox, request: Request, say: Say) -> Any:
@@ -221,14 +288,17 @@ WORKS: dict[str, Work] = {
     "files": files,
     "prove": prove,
     "prove-files": prove_files,
+    "records": records,
     "prune": prune,
     "look": look,
     "list": list_,
+    "clean": clean,
     "disable": disable,
     **works_dumps.WORKS,
     **works_restore.WORKS,
     **works_clone.WORKS,
     **works_drill.WORKS,
+    **works_lock.WORKS,
 }
 
 

@@ -185,6 +185,7 @@ def bring_files(box: Toolbox, request: Request, say: Say) -> Any:
             target["app"],
             source["environment"],
             target["environment"],
+            run=request["run"],
             replace=request["replace"],
         ),
     )
@@ -198,6 +199,8 @@ def tidy(box: Toolbox, request: Request, say: Say) -> Any:
     workshop = CloneShop(box, request["cluster"], request["run"])
     workshop.end()
     patiently(box.clock, lambda: physical.drop_restored(request["run"]))
+    of = place.app, request["source"]["environment"], place.environment
+    patiently(box.clock, lambda: uploads.tidy(box.files(), request["run"], *of))
     if box.state.database(place.app, place.environment, place.name) is None:
         return {}  # it went with its environment
     target, cluster = _row(box, request["target"])

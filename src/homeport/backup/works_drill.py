@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import homeport
 from homeport.backup.drills import report as reports
 from homeport.backup.drills.ground import Ground
 from homeport.backup.drills.model import PREPARE, Report
@@ -73,7 +75,8 @@ def write(box: Toolbox, request: Request, say: Say) -> Any:
     directory.parent.mkdir(mode=0o755, exist_ok=True)
     directory.mkdir(mode=0o700, exist_ok=True)
     files.write_atomic(directory / f"{report.run}.md", reports.markdown(report), mode=0o600)
-    files.write_atomic(directory / f"{report.run}.pdf", pdf(report), mode=0o600)
+    by = f"Homeport {homeport.__version__} on {socket.gethostname()}"
+    files.write_atomic(directory / f"{report.run}.pdf", pdf(report, by), mode=0o600)
     return {"files": sorted(e.name for e in os.scandir(directory) if e.name.startswith(report.run))}
 
 

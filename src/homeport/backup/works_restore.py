@@ -8,31 +8,29 @@ from dataclasses import asdict
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
-from homeport.backup import works_restore_files
+from homeport.backup import works_restore_dumps, works_restore_files, works_restore_look
 from homeport.backup.physical.copy import Copy
 from homeport.backup.physical.model import Restored
 from homeport.backup.physical.pgbackrest import PgBackRest
 from homeport.backup.physical.restore import choose
-from homeport.backup.restores import commands, contents, fresh, side
+from homeport.backup.restores import commands, contents, fresh, migrated, side
 from homeport.backup.restores.errors import DIFFERS, NO_DATABASE, NOT_CONFIRMED, UNKNOWN_KEPT
 from homeport.backup.restores.model import Place, target_of
 from homeport.backup.restores.workshop import Workshop
 from homeport.backup.telling import telling
 from homeport.backup.toolbox import Toolbox
 from homeport.backup.waiting import patiently
-from homeport.database.connect import Connection
 from homeport.database.errors import UNKNOWN
 from homeport.database.model import Cluster, Provisioned
 from homeport.database.pool import Pooler
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
+from homeport.kernel.units import format_moment
 from homeport.system import files
 
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
-TABLES = ("homeport_migrations", "schema_migrations")
 
 
 def chosen(box: Toolbox, request: Request, say: Say) -> Any:
@@ -96,7 +94,7 @@ def compare(box: Toolbox, request: Request, say: Say) -> Any:
             past.connect(row.database) as before,
         ):
             found = contents.lost(now, then, present, before)
-            missing = _versions(present) - _versions(before)
+            missing = migrated.versions(present) - migrated.versions(before)
     return {
         "losses": [asdict(loss) for loss in found],
         "tables": len(now),
@@ -132,7 +130,7 @@ def take(box: Toolbox, request: Request, say: Say) -> Any:
             box.clusters.superuser(cluster, row.database) as present,
         ):
             filling.execute("ANALYZE")
-            missing = _versions(present) - _versions(filling)
+            missing = migrated.versions(present) - migrated.versions(filling)
     return {
         "tables": len(here),
         "rows": sum(t.rows for t in here.values()),
@@ -172,7 +170,7 @@ def tables(box: Toolbox, request: Request, say: Say) -> Any:
         _must_be_in(past, row)
         with past.connect(row.database) as before:
             wanted = side.resolve(before, request["tables"], place.side)
-            definitions = side.move(before, row, wanted, place.side)
+            definitions = side.move(before, row.owner, wanted, place.side)
         dump = workshop.dump(row.database, place.side)
         side.drop(inside, place.side)
         workshop.load(dump, row.database, chosen=commands.beside(workshop.contents(dump)))
@@ -229,14 +227,17 @@ def place_cluster(box: Toolbox, request: Request, say: Say) -> Any:
 
 
 def tidy_cluster(box: Toolbox, request: Request, say: Say) -> Any:
-    """Clients go on, and no copy is left but the former files."""
+    """Clients go on, and no copy is left but the former files; these serve where the copy does not."""
     name = request["cluster"]
-    physical = box.physical(name)
+    physical = box.physical(name, synchronous=request.get("synchronous", False))
     physical.prepare()
-    patiently(box.clock, lambda: physical.drop_restored(request["run"]), say)
-    pooler = Pooler(box.clusters.layout(name), box.cluster(name), box.services, box.clock)
-    for row in _pooled(box, name):
-        pooler.resume(row.database)
+    try:
+        patiently(box.clock, lambda: physical.give_back(request["run"]), say)
+    finally:
+        patiently(box.clock, lambda: physical.drop_restored(request["run"]), say)
+        pooler = Pooler(box.clusters.layout(name), box.cluster(name), box.services, box.clock)
+        for row in _pooled(box, name):
+            pooler.resume(row.database)
     return {}
 
 
@@ -265,7 +266,8 @@ def kept(box: Toolbox, request: Request, say: Say) -> Any:
                         found += [{**k, "kind": "schema", "cluster": cluster.name} for k in side.kept(inside)]
         except HomeportError as e:
             problems.append(e.sentence)
-    return {"kept": [*found, *works_restore_files.kept(box)], "problems": problems}
+    theirs, silent = works_restore_dumps.kept(box, request.get("attached", []))
+    return {"kept": [*found, *theirs, *works_restore_files.kept(box)], "problems": [*problems, *silent]}
 
 
 def drop(box: Toolbox, request: Request, say: Say) -> Any:
@@ -286,6 +288,9 @@ def drop(box: Toolbox, request: Request, say: Say) -> Any:
         )
     if found["kind"] == "files":
         works_restore_files.drop(box, found["name"])
+        return found
+    if "attached" in found:
+        works_restore_dumps.drop(box, found)
         return found
     cluster = box.cluster(found["cluster"])
     if found["kind"] == "cluster":
@@ -316,6 +321,8 @@ WORKS = {
     "restore-kept": kept,
     "restore-drop": drop,
     **works_restore_files.WORKS,
+    **works_restore_dumps.WORKS,
+    **works_restore_look.WORKS,
 }
 
 
@@ -346,20 +353,5 @@ def _must_be_in(past: Copy, row: Provisioned) -> None:
         if not fresh.exists(connection, row.database):
             raise NO_DATABASE.error(
                 f"cannot bring back {row.label}: it did not exist at that moment",
-                hint=f"it was made at {row.created_at:%Y-%m-%d %H:%M:%S} UTC",
+                hint=f"it was made at {format_moment(row.created_at)}",
             )
-
-
-def _versions(connection: Connection) -> set[str]:
-    """Of the migrations that are in a database."""
-    found: set[str] = set()
-    schemas = connection.execute(
-        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relname = ANY(%s) AND c.relkind = 'r' AND n.nspname !~ '^restored_'",
-        (list(TABLES),),
-    ).fetchall()
-    for schema, table in schemas:
-        with suppress(psycopg.Error):
-            query = sql.SQL("SELECT version::text FROM {}").format(sql.Identifier(schema, table))
-            found.update(version for (version,) in connection.execute(query).fetchall())
-    return found

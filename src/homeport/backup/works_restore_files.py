@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from homeport.backup.files import restoring, tree
 from homeport.backup.files.model import Layout, Snapshot
 from homeport.backup.restores.errors import NO_FILES
 from homeport.backup.toolbox import Toolbox
@@ -19,36 +20,39 @@ from homeport.system import files
 
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
-BESIDE_SQLITE = ("-wal", "-shm", "-journal")
+MOST_NAMED = 100
 
 
 def chosen(box: Toolbox, request: Request, say: Say) -> Any:
     """The newest snapshot of a series that a moment allows. Raises ``restore.no_files``."""
-    repository, snapshot = _choose(box, request)
+    repository, snapshot = newest(box, request)
     return {"repository": repository, "snapshot": snapshot.id, "at": text_time(snapshot.at)}
 
 
 def restore(box: Toolbox, request: Request, say: Say) -> Any:
     """Files beside, compared with their manifest, then each path in its place; the former ones are kept."""
-    layout = Layout(box.data_dir)
+    layout, name = Layout(box.data_dir), _name(request)
     found = box.files()
-    # Of a call that was cut off: nobody else restores files meanwhile.
-    for tree in _below(layout.restored):
-        files.remove_tree(tree, within=box.data_dir)
+    note = _note(layout, name)
+    if note.exists():  # it was done, and nobody heard of it
+        return files.read_json(note)
+    patiently(box.clock, lambda: found.take_back(name, request["paths"]), say)
     restored = patiently(
-        box.clock, lambda: found.restore(request["repository"], request["snapshot"], request["paths"]), say
+        box.clock,
+        lambda: found.restore(request["repository"], request["snapshot"], request["paths"], name=name),
+        say,
     )
     kept: list[str] = []
     try:
         for path in request["paths"]:
-            former = patiently(box.clock, partial(found.put_back, restored, path), say)
-            if former is not None:
+            if patiently(box.clock, partial(found.put_back, restored, path), say) is not None:
                 kept.append(path)
-                _take_along(box.data_dir / path, former)
-    finally:
-        found.discard(restored)
-    return {
-        "kept_files": restored.tree.name if kept else None,
+    except HomeportError:
+        patiently(box.clock, lambda: found.take_back(name, request["paths"]), say)
+        raise
+    done = {
+        "kept_files": name if kept else None,
+        "kept_in": [str(layout.replaced / name / path) for path in kept],
         "files": restored.files,
         "bytes": restored.bytes,
         "at": text_time(restored.at),
@@ -56,25 +60,75 @@ def restore(box: Toolbox, request: Request, say: Say) -> Any:
         "snapshot": restored.snapshot,
         "repository": restored.repository,
     }
+    files.write_atomic(note, json.dumps(done), mode=0o600)
+    found.discard(restored)
+    return done
 
 
-def _take_along(path: Path, former: Path) -> None:
-    """What SQLite keeps beside a database belongs to the former one: on the other it would be damage."""
-    for tail in BESIDE_SQLITE:
-        beside = path.with_name(path.name + tail)
-        with suppress(FileNotFoundError):
-            beside.rename(former.with_name(former.name + tail))
+def tidy(box: Toolbox, request: Request, say: Say) -> Any:
+    """What was restored is in its place, or what was there before; nothing else is left but what is kept."""
+    layout, name = Layout(box.data_dir), _name(request)
+    note = _note(layout, name)
+    if not note.exists():
+        patiently(box.clock, lambda: box.files().take_back(name, request["paths"]), say)
+    restoring.discard(layout, name)
+    note.unlink(missing_ok=True)
+    return {}
+
+
+def look(box: Toolbox, request: Request, say: Say) -> Any:
+    """What a return would do to files: those that are only here go (they are kept beside), those that are only in the
+    backup come, others get another content. Of SQLite's files only the names are told: the backup has copies of them.
+    """
+    restic = box.files().restic(request["repository"])
+    snapshot = restic.snapshot(request["snapshot"])
+    manifest = restoring.part(restic.manifest(snapshot)[0], request["paths"])
+    copies = {d.copy for d in manifest.databases.values()}
+    beside = {f"{path}{tail}" for path in manifest.databases for tail in ("", *restoring.BESIDE_SQLITE)}
+    then = {p: f for p, f in manifest.files.items() if p not in copies}
+    found = tree.walk(Path(box.data_dir), request["paths"], heads=False)
+    now = {p: i for p, i in found.files.items() if p not in beside}
+    alike = {p: i for p, i in now.items() if p in then and i.bytes == then[p].bytes}
+    read = tree.digests(Path(box.data_dir), alike, {})
+    same = {p for p, f in read.items() if f.sha256 == then[p].sha256}
+    links = {p for p, to in manifest.links.items() if found.links.get(p) == to}
+    here, there = {*now, *found.links}, {*then, *manifest.links}
+    return {
+        "looked_at": {
+            "goes": _some(here - there),
+            "comes": _some(there - here),
+            "changes": _some((here & there) - same - links),
+            "databases": sorted(manifest.databases)[:MOST_NAMED],
+            "files": len(then),
+            "at": text_time(snapshot.at),
+            "from": snapshot.id,
+            "repository": request["repository"],
+        }
+    }
+
+
+def _some(paths: set[str]) -> dict[str, Any]:
+    return {"files": len(paths), "names": sorted(paths)[:MOST_NAMED]}
+
+
+def _name(request: Request) -> str:
+    return str(request.get("run") or request["snapshot"][:12])
+
+
+def _note(layout: Layout, name: str) -> Path:
+    """What came of a restore that is done, until it is tidied up."""
+    return layout.restored / f"{name}.json"
 
 
 def kept(box: Toolbox) -> list[dict[str, Any]]:
     """Files that restores have replaced, by the environment whose storage they were of."""
     found = []
-    for tree in _below(Layout(box.data_dir).replaced):
-        for app in _below(tree / "storage"):
+    for one in _below(Layout(box.data_dir).replaced):
+        for app in _below(one / "storage"):
             for environment in _below(app):
                 found.append(
-                    {"name": tree.name, "kind": "files", "cluster": "", "app": app.name,
-                     "environment": environment.name, "database": "", "run": "", "bytes": files.tree_bytes(tree)}
+                    {"name": one.name, "kind": "files", "cluster": "", "app": app.name,
+                     "environment": environment.name, "database": "", "run": "", "bytes": files.tree_bytes(one)}
                 )  # fmt: skip
     return found
 
@@ -90,7 +144,8 @@ def _below(directory: Path) -> list[Path]:
         return []
 
 
-def _choose(box: Toolbox, request: Request) -> tuple[str, Snapshot]:
+def newest(box: Toolbox, request: Request) -> tuple[str, Snapshot]:
+    """(repository, snapshot) of a series that a moment allows. Raises ``restore.no_files``."""
     named = request.get("repository")
     names = [box.repositories.get(named).name] if named else [r.name for r in box.repositories.list()]
     before: datetime | None = parse_time(request["at"]) if request.get("at") else None
@@ -116,4 +171,9 @@ def _choose(box: Toolbox, request: Request) -> tuple[str, Snapshot]:
     return best
 
 
-WORKS = {"restore-files-choose": chosen, "restore-files": restore}
+WORKS = {
+    "restore-files-look": look,
+    "restore-files-choose": chosen,
+    "restore-files": restore,
+    "restore-files-tidy": tidy,
+}

@@ -351,7 +351,7 @@ def _extend(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for child in command.commands.values():
             _extend(child)
-    else:
+    if not isinstance(command, click.Group) or command.invoke_without_command:
         command.params.extend(_common_options())
 
 

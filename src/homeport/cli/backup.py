@@ -1,13 +1,16 @@
 """Commands for backups."""
 
+import re
 import sys
 from typing import Any
 
 import click
 
-from homeport.cli import backup_view, screen
+from homeport.cli import backup_view, restore_view, screen
 from homeport.cli.context import Session, name, pass_session
+from homeport.cli.restore import moment
 from homeport.kernel.errors import Kind, declare
+from homeport.kernel.units import parse_duration
 
 NO_PASSPHRASE = declare("cli.no_passphrase", Kind.INVALID, "No passphrase was given.")
 NO_KEYS = declare(
@@ -18,8 +21,18 @@ BAD = declare(
     Kind.FAILED,
     "A backup, a restore or a drill did not end well, or could not be brought back.",
 )
+BAD_DAYS = declare("cli.bad_days", Kind.INVALID, "A time that a lock is asked for is not in whole days.")
+NO_RUN = declare("cli.no_backup_run", Kind.NOT_FOUND, "No run of a backup, a restore or a drill has that id.")
 LARGEST = 1000
+KINDS = ("backup", "state", "prove", "restore", "clone", "drill")
 LONG_CALL = 400.0
+
+
+def run_id(text: str, *, hint: str = "homeport backup runs") -> str:
+    """A run as the API finds it, or does not. Raises ``cli.no_backup_run``."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text) is None:
+        raise NO_RUN.error(f"cannot find run {text[:40]!r}", hint=hint)
+    return text
 
 
 @click.group()
@@ -59,9 +72,14 @@ def finish(session: Session, run: dict[str, Any], *, wait: bool) -> None:
 
 @backup.command("status")
 @click.option("--now", is_flag=True, help="Look now, not at what was seen within the last minute.")
+@click.option("--history", is_flag=True, help="What could be lost, proofs and drills, day by day.")
+@click.option("--days", default=14, type=click.IntRange(1, 400), help="Of --history.", show_default=True)
 @pass_session
-def status(session: Session, now: bool) -> None:
-    """Whether everything could be brought back. Exit status 1 where not."""
+def status(session: Session, now: bool, history: bool, days: int) -> None:
+    """Whether everything could be brought back. Exit status 1 where not, and where something else is wrong."""
+    if history:
+        session.show(session.client.get("/v1/backups/history", days=days), backup_view.history)
+        return
     client = session.patient(LONG_CALL) if now else session.client
     found = client.get("/v1/backups/status", now=now or None)
     session.show(found, lambda f: backup_view.status(f, session.clock.now()))
@@ -79,10 +97,13 @@ def list_(session: Session) -> None:
 
 @backup.command("runs")
 @click.option("-n", "--lines", "most", default=20, type=click.IntRange(1, 500), help="How many.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Of one kind alone, or of some."
+)
 @pass_session
-def runs(session: Session, most: int) -> None:
+def runs(session: Session, most: int, kinds: tuple[str, ...]) -> None:
     """Print runs of backups, restores and drills, the newest first."""
-    found = session.client.get("/v1/backups/runs", limit=most)
+    found = session.client.get("/v1/backups/runs", limit=most, kind=list(kinds) or None)
     session.show(found, lambda f: backup_view.runs(f, session.clock.now()))
 
 
@@ -91,8 +112,8 @@ def runs(session: Session, most: int) -> None:
 @pass_session
 def show(session: Session, run: str) -> None:
     """Print a run with its steps."""
-    found = session.client.get(f"/v1/backups/runs/{name('run', run)}")
-    session.show(found, backup_view.run)
+    found = session.client.get(f"/v1/backups/runs/{run_id(run)}")
+    session.show(found, restore_view.shown if found["kind"] == "restore" else backup_view.run)
 
 
 @backup.command("cancel")
@@ -100,7 +121,7 @@ def show(session: Session, run: str) -> None:
 @pass_session
 def cancel(session: Session, run: str) -> None:
     """End a run; what it made so far stays, or is tidied up by the next one."""
-    found = session.client.send("POST", f"/v1/backups/runs/{name('run', run)}/cancel")
+    found = session.client.send("POST", f"/v1/backups/runs/{run_id(run)}/cancel")
     session.show(found, lambda f: click.echo(f"{f['id']} ends"))
 
 
@@ -178,7 +199,10 @@ def repositories(session: Session) -> None:
     session.show(
         found,
         lambda f: (
-            screen.columns(("REPOSITORY", "PLACE"), [(r["name"], r["place"]) for r in f])
+            screen.columns(
+                ("REPOSITORY", "PLACE", "LOCKED"),
+                [(r["name"], r["place"], backup_view.locked(r["lock"])) for r in f],
+            )
             if f
             else click.echo("none: homeport backup repository add NAME DIRECTORY")
         ),
@@ -193,6 +217,12 @@ def repositories(session: Session) -> None:
 @click.option("--prefix", default="", help="A path in the bucket.")
 @click.option("--region", default="", help="The bucket's region.")
 @click.option("--ca", default="", metavar="FILE", help="Certificates that the store's is checked by.")
+@click.option(
+    "--lock", default="", metavar="TIME", help="Have the store keep each file so long, such as 30d."
+)
+@click.option(
+    "--compliance", is_flag=True, help="Of --lock: nobody may remove it before, whatever their rights."
+)
 @pass_session
 def add(
     session: Session,
@@ -203,6 +233,8 @@ def add(
     prefix: str,
     region: str,
     ca: str,
+    lock: str,
+    compliance: bool,
 ) -> None:
     """Have one more place for backups: a directory, or an S3-compatible store.
 
@@ -210,7 +242,16 @@ def add(
     repositories. The store's access key is taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
     place, keys = place_of(session, f"add {name_}", path, endpoint, bucket, prefix, region, ca)
-    body = {"name": name("repository", name_), "place": place, **keys, "passphrase": asked(session)}
+    if compliance and not lock:
+        raise click.UsageError("--compliance is of --lock")
+    locked = {"days": days_of(lock), "compliance": compliance} if lock else None
+    body = {
+        "name": name("repository", name_),
+        "place": place,
+        **keys,
+        "passphrase": asked(session),
+        "lock": locked,
+    }
     found = session.patient(LONG_CALL).send("POST", "/v1/backups/repositories", body)
 
     def told(f: dict[str, Any]) -> None:
@@ -220,6 +261,12 @@ def add(
         click.echo(
             "Without the passphrase nobody opens it, and Homeport does not keep it: write it down elsewhere"
         )
+        if f["lock"]:
+            click.echo(f"What is written there is locked for {backup_view.locked(f['lock'])}")
+        if f.get("shares_disk"):
+            screen.note(
+                "it is on the disk of the data directory, and would be lost with it; another one elsewhere would not"
+            )
 
     session.show(found, told)
 
@@ -233,3 +280,62 @@ def remove(session: Session, name_: str) -> None:
     session.show(
         found, lambda f: click.echo(f"{f['name']} gets no more backups; what {f['place']} holds stays")
     )
+
+
+@repository.command("lock")
+@click.argument("name_", metavar="NAME")
+@click.argument("time", metavar="TIME")
+@click.option("--compliance", is_flag=True, help="Nobody may remove it before, whatever their rights.")
+@pass_session
+def lock(session: Session, name_: str, time: str, compliance: bool) -> None:
+    """Have a store keep each file for TIME, such as 30d, whoever deletes it (object lock).
+
+    A lock is never made shorter here. TIME "none": Homeport does not look at it any more; the store's own goes on.
+    """
+    days = 0 if time == "none" else days_of(time)
+    if days == 0 and compliance:
+        raise click.UsageError("--compliance is of a time")
+    body = {"days": days, "compliance": compliance}
+    path = f"/v1/backups/repositories/{name('repository', name_)}/lock"
+    found = session.patient(LONG_CALL).send("PUT", path, body)
+
+    def told(f: dict[str, Any]) -> None:
+        if not f["lock"]:
+            click.echo(f"{f['name']}: its lock is not looked at any more; what the store locks stays locked")
+            return
+        click.echo(f"what {f['name']} holds and gets is locked for {backup_view.locked(f['lock'])}")
+        if f["lock"]["problem"] or not f["lock"]["extended_at"]:
+            why = f["lock"]["problem"] or "there is much of it; the next backup goes on"
+            screen.note(f"not all of what it holds is locked yet: {screen.printable(why)}")
+
+    session.show(found, told)
+
+
+@repository.command("undelete")
+@click.argument("name_", metavar="NAME")
+@click.option("--since", required=True, metavar="TIME", help="Before it all was well; local, or with a zone.")
+@click.option("--plan", is_flag=True, help="Only tell what would come back.")
+@pass_session
+def undelete(session: Session, name_: str, since: str, plan: bool) -> None:
+    """Bring back what was deleted or overwritten in a store since TIME.
+
+    For a store that keeps versions: one with --lock does. What was pruned since comes back too, until it is pruned
+    again.
+    """
+    path = f"/v1/backups/repositories/{name('repository', name_)}/undelete"
+    found = session.patient(LONG_CALL).send("POST", path, {"since": moment(since), "plan": plan})
+    session.show(found, backup_view.undeleted)
+
+
+def days_of(text: str) -> int:
+    """Whole days of "30d". Raises ``cli.bad_days``."""
+    try:
+        seconds = parse_duration(text.strip())
+    except ValueError:
+        seconds = 0.0
+    days = seconds / 86400
+    if not 1 <= days <= 3650 or days != int(days):
+        raise BAD_DAYS.error(
+            f"cannot read {text[:60]!r} as a time to lock for", hint="whole days, such as 30d; at most 3650d"
+        )
+    return int(days)

@@ -17,6 +17,7 @@ from homeport.kernel.errors import Kind, declare
 from homeport.kernel.units import format_duration, parse_duration
 
 BAD = 7
+BY_HAND = 'by hand only: homeport drill schedule "0 5 * * 0" rehearses one each Sunday'
 NOT_WRITTEN = declare("cli.report_not_written", Kind.FAILED, "A report could not be written to a file.")
 
 
@@ -109,7 +110,7 @@ def history(session: Session, most: int) -> None:
 @pass_session
 def show(session: Session, run: str, pdf: Path | None, markdown: bool) -> None:
     """Print the report of a drill."""
-    path = f"/v1/drills/reports/{name('drill', run)}"
+    path = f"/v1/drills/reports/{backups.run_id(run, hint='homeport drill history')}"
     if pdf is not None or markdown:
         found = session.client.get(f"{path}/files")
         if pdf is not None:
@@ -122,10 +123,10 @@ def show(session: Session, run: str, pdf: Path | None, markdown: bool) -> None:
 
 
 @drill.command("schedule")
-@click.argument("line", metavar="CRON|off")
+@click.argument("line", metavar="daily|weekly|monthly|CRON|off")
 @pass_session
 def schedule(session: Session, line: str) -> None:
-    """Rehearse by the clock, each scenario in turn: "0 5 * * 0" is Sundays at 5, UTC."""
+    """Rehearse by the clock, each scenario in turn: weekly, or "0 5 * * 0" for Sundays at 5, UTC."""
     found = session.client.send("PUT", "/v1/drills/schedule", {"line": "" if line == "off" else line})
     session.show(found, lambda f: click.echo(_due(f)))
 
@@ -144,12 +145,18 @@ def _scenarios(found: dict[str, Any], now: datetime) -> None:
         when = f"{_mark(last)} {screen.ago(last['at'], now)}" if last else screen.dim("never")
         rows.append((s["name"], when, s["story"]))
     screen.columns(("SCENARIO", "REHEARSED", "WHAT HAPPENS"), rows, shorten={"WHAT HAPPENS": 20})
-    click.echo(_due(found["schedule"]))
+    timed = found["timetable"]
+    for t in timed:
+        click.echo(
+            f"by the clock, of {t['of']}: {t['line']} ({t['timezone']}), next {screen.local_time(t['next_at'])}"
+        )
+    if not timed:
+        click.echo(BY_HAND)
 
 
 def _due(schedule: dict[str, Any]) -> str:
     if not schedule["line"]:
-        return 'by hand only: homeport drill schedule "0 5 * * 0" rehearses one each Sunday'
+        return BY_HAND
     return f"by the clock: {schedule['line']} (UTC), next {screen.local_time(schedule['next_at'])}"
 
 
@@ -158,7 +165,7 @@ def _history(found: list[dict[str, Any]], now: datetime) -> None:
         click.echo("nothing was rehearsed yet: homeport drill")
         return
     screen.columns(
-        ("DRILL", "SCENARIO", "ENDED", "BEGAN", "LOST", "TOOK", "BY", ""),
+        ("DRILL", "SCENARIO", "ENDED", "BEGAN", "LOST", "TOOK", "BY"),
         [
             (
                 r["run"],
@@ -168,10 +175,11 @@ def _history(found: list[dict[str, Any]], now: datetime) -> None:
                 _seconds(r["rpo"]),
                 _seconds(r["rto"]),
                 r["actor"],
-                screen.printable(r["wrong"][0]) if r["wrong"] else "",
             )
             for r in found
         ],
+        drop=("BY", "LOST"),
+        under=[screen.printable(r["wrong"][0]) if r["wrong"] else "" for r in found],
     )
 
 

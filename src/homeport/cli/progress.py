@@ -154,6 +154,8 @@ class _Printer:
         if kind == "change.failed" and self.showed_build:
             return
         line = sentence(kind, data["data"])
+        if kind == "canary.step":
+            self._live.step(data["data"]["step"])
         if kind == "hook.finished":
             if not self._output:
                 for text in data["data"]["lines"]:

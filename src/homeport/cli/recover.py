@@ -10,10 +10,8 @@ import click
 from homeport.cli import backup_view, screen
 from homeport.cli.backup import asked, place_of
 from homeport.cli.context import Session, pass_session
-from homeport.kernel.errors import Kind, declare
+from homeport.cli.restore import moment as moment_of
 from homeport.kernel.units import format_duration, format_size
-
-BAD_TIME = declare("cli.bad_moment", Kind.INVALID, "A moment could not be read.")
 
 
 @click.command()
@@ -24,6 +22,11 @@ BAD_TIME = declare("cli.bad_moment", Kind.INVALID, "A moment could not be read."
 @click.option("--region", default="", help="The bucket's region.")
 @click.option("--ca", default="", metavar="FILE", help="Certificates that the store's is checked by.")
 @click.option("--before", metavar="TIME", help='What was at that moment, such as "2026-11-20 14:03:10".')
+@click.option(
+    "--undelete-since",
+    metavar="TIME",
+    help="Bring back first what was deleted or overwritten in the store since then; it must keep versions.",
+)
 @click.option("--http", metavar="ADDRESS:PORT", help="Where the edge listens. Default: where it did.")
 @click.option(
     "--https", metavar="ADDRESS:PORT", help="Where the edge listens with TLS. Default: where it did."
@@ -43,6 +46,7 @@ def recover(
     region: str,
     ca: str,
     before: str | None,
+    undelete_since: str | None,
     http: str | None,
     https: str | None,
     former_is_gone: bool,
@@ -55,32 +59,31 @@ def recover(
     called again. Exit status 1 where not everything could be brought back.
     """
     place, keys = place_of(session, "recover", path, endpoint, bucket, prefix, region, ca)
-    moment = _moment(before) if before else None
+    moment = datetime.fromisoformat(moment_of(before)).astimezone(UTC) if before else None
+    since = datetime.fromisoformat(moment_of(undelete_since)).astimezone(UTC) if undelete_since else None
+    session.lifecycle.check_recover(session.data_dir, place)
     passphrase = asked(session, confirm=False)
-    report = session.lifecycle.recover(
-        session.data_dir,
-        place,
-        keys={k: v for k, v in keys.items() if v},
-        passphrase=passphrase,
-        before=moment,
-        http=http,
-        https=https,
-        former_is_gone=former_is_gone,
-        told=_teller(session),
-    )
+    try:
+        report = session.lifecycle.recover(
+            session.data_dir,
+            place,
+            keys={k: v for k, v in keys.items() if v},
+            passphrase=passphrase,
+            before=moment,
+            undelete_since=since,
+            http=http,
+            https=https,
+            former_is_gone=former_is_gone,
+            told=_teller(session),
+        )
+    except KeyboardInterrupt:
+        click.echo(
+            "\nit is not done: homeport recover again, as it was called, goes on where it was", err=True
+        )
+        raise
     session.show(report, _show)
     if not report["ok"]:
         sys.exit(1)
-
-
-def _moment(text: str) -> datetime:
-    """Local time where it names no zone."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise BAD_TIME.error(
-            f"cannot read {text[:60]!r} as a moment", hint='write it as "2026-11-20 14:03:10", or with +01:00'
-        ) from None
 
 
 def _teller(session: Session) -> Any:
@@ -112,8 +115,12 @@ def _progress(step: Mapping[str, Any]) -> str:
 
 def _show(report: Mapping[str, Any]) -> None:
     mark = backup_view.MARKS["passed" if report["ok"] else "failed"]
-    end = "everything is back" if report["ok"] else "not everything could be brought back"
-    click.echo(f"{mark} {end} after {format_duration(report['seconds'])}")
+    end = "this came back" if report["ok"] else "not everything could be brought back; this came back"
+    click.echo(f"{mark} {end}, after {format_duration(report['seconds'])}:")
+    for found in report["as_of"]:
+        when = f"as of {screen.local_time(found['at'])}" if found["at"] else "of a moment that is not known"
+        click.echo(f"  {screen.printable(found['what'])}: {when}")
+    click.echo("  what was written after these moments is not there")
     for e in report["serving"]:
         urls = "  ".join(e["urls"][:1])
         click.echo(f"  {e['app']} {e['environment']}: {e['release']} is {screen.word(e['health'])}  {urls}")

@@ -11,6 +11,8 @@ from homeport.cli.context import Session, name, pass_session
 from homeport.kernel.errors import Kind, declare
 
 BAD_TIME = declare("cli.bad_time", Kind.INVALID, "A time cannot be read, or the local clock showed it twice.")
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+"""Of times that every zone has."""
 LONG_CALL = 400.0
 BAD = 7
 
@@ -36,7 +38,7 @@ BAD = 7
     "tables",
     multiple=True,
     metavar="TABLE",
-    help="Only this one, into a schema beside; may be given again.",
+    help="Only this one, or several with commas, into a schema beside; may be given again.",
 )
 @click.option("--files", "files", is_flag=True, help="The environment's files, not its database.")
 @click.option(
@@ -67,7 +69,8 @@ def restore(
     """Take the environment's database back: to the newest moment there is, or the one that is named.
 
     It is restored beside what serves, compared, and switched in while the app's requests wait; the one that served is
-    kept until homeport restore drop. --plan shows first what would be lost.
+    kept until homeport restore drop. --plan shows first what would be lost. A database that somebody else runs goes back
+    to one of its dumps: the newest that is not after --at.
     """
     if context.invoked_subcommand is not None:
         return
@@ -75,10 +78,8 @@ def restore(
     assert session is not None
     if paths and not files:
         raise click.UsageError("--path is of files: add --files")
-    if files and (plan or tables or database or before_deploy):
-        raise click.UsageError(
-            "--files is of the storage: leave --database, --table, --plan, --before-deploy out"
-        )
+    if files and (tables or database or before_deploy):
+        raise click.UsageError("--files is of the storage: leave --database, --table, --before-deploy out")
     if plan and tables:
         raise click.UsageError(
             "--table changes nothing that serves, and tells how it differs: leave --plan out"
@@ -93,7 +94,8 @@ def restore(
             label,
             repository,
             confirm,
-            (database, tables, plan, before_deploy),
+            (database, tables, before_deploy),
+            plan,
             stay_writable,
             not no_wait,
         )
@@ -108,7 +110,7 @@ def restore(
         },
         "plan": plan,
         "stay_writable": stay_writable,
-        "tables": list(tables),
+        "tables": [t.strip() for several in tables for t in several.split(",") if t.strip()],
         "files": files,
         "paths": list(paths),
     }
@@ -129,17 +131,19 @@ def _cluster(
     repository: str | None,
     confirm: str | None,
     others: tuple[Any, ...],
+    plan: bool,
     stay_writable: bool,
     wait: bool,
 ) -> None:
     if any(others):
         raise click.UsageError(
-            "--cluster is of everything in it: leave --database, --table, --plan, --before-deploy out"
+            "--cluster is of everything in it: leave --database, --table, --before-deploy out"
         )
-    if confirm is None:
+    if confirm is None and not plan:
         if session.json or not screen.is_terminal():
             raise click.UsageError(
-                "this asks for the apps' names: give --confirm APP,APP where there is no terminal"
+                "this asks for the apps' names: give --confirm APP,APP where there is no terminal; "
+                "--plan shows what would be lost"
             )
         click.echo(f"This replaces the data of every app in cluster {cluster}. Its files are kept beside.")
         confirm = click.prompt("Type the names of all of them, with commas", default="", show_default=False)
@@ -148,16 +152,22 @@ def _cluster(
         "backup": label,
         "repository": name("repository", repository) if repository else None,
     }
-    apps = [a.strip() for a in str(confirm).split(",") if a.strip()]
-    wanted = {"to": to, "stay_writable": stay_writable, "confirm": apps}
+    apps = [a.strip() for a in (confirm or "").split(",") if a.strip()]
+    wanted = {"to": to, "plan": plan, "stay_writable": stay_writable, "confirm": apps}
     found = session.patient(LONG_CALL).send("POST", f"/v1/clusters/{cluster}/restores", wanted)
     _follow_run(session, found, wait=wait)
 
 
-def with_release(session: Session, release: str, confirm: str | None) -> None:
-    """Roll back to a release, and take the data back to before the one after it."""
-    what = f"the release and the database of {session.app} {session.environment} by {release} and its data"
-    wanted = {"rollback": release, "confirm": _confirmed(session, confirm, what)}
+def with_release(session: Session, release: str | None, confirm: str | None) -> None:
+    """Roll back to a release, None for the one that last served well, and take the data back to before the one after
+    it."""
+    by = release or "the release that last served well"
+    what = f"the release and the database of {session.app} {session.environment} by {by} and its data"
+    wanted = {
+        "rollback": release,
+        "rollback_to_last": release is None,
+        "confirm": _confirmed(session, confirm, what),
+    }
     _follow(session, wanted, wait=True)
 
 
@@ -187,7 +197,10 @@ def _show(session: Session, run: dict[str, Any]) -> None:
 @click.option("--confirm", metavar="APP", help="The app's name, instead of being asked.")
 @pass_session
 def merge(session: Session, schema: str, missing: bool, changed: bool, confirm: str | None) -> None:
-    """Bring rows over from tables that homeport restore --table brought back. All or nothing."""
+    """Bring rows over from tables that homeport restore --table brought back. All or nothing.
+
+    A table without a primary key is left as it is: its rows cannot be told apart.
+    """
     if not missing and not changed:
         raise click.UsageError("say which rows: --missing, --changed, or both")
     which = " and ".join(w for w, on in (("missing", missing), ("changed", changed)) if on)
@@ -263,6 +276,8 @@ def moment(text: str) -> str:
     """An ISO 8601 time with its zone; without one it is the local clock's. Raises ``cli.bad_time``."""
     try:
         found = datetime.fromisoformat(text.strip())
+        if not FIRST_YEAR <= found.year <= LAST_YEAR:
+            raise ValueError
     except ValueError:
         raise BAD_TIME.error(
             f"cannot read {text[:60]!r} as a time",

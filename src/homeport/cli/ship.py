@@ -108,11 +108,7 @@ def rollback(
 ) -> None:
     """Go back to RELEASE, such as r3; without it to the one that last served well."""
     if with_database:
-        if release is None:
-            raise click.UsageError(
-                "--with-database needs to know which release: homeport rollback r3 --with-database"
-            )
-        restore.with_release(session, release_name(release), confirm)
+        restore.with_release(session, release_name(release) if release else None, confirm)
         return
     wanted = {"release": release_name(release) if release else None, "replace": replace}
     change = session.client.send("POST", session.path("/rollbacks"), wanted)

@@ -19,9 +19,17 @@ class Live:
         self._told_at = float("-inf")
         self._told: tuple[object, ...] = ()
         self._terminal = screen.is_terminal()
+        self._step = 0
+
+    def step(self, number: int) -> None:
+        """A step, counted from 1, was told to have begun: its first figures follow at once."""
+        self._step = number
 
     def tell(self, trial: dict[str, Any]) -> None:
         if trial["state"] != "running" or trial["phase"] != "canary":
+            return
+        # Figures are read later than events, and can be of a step whose event is still to come.
+        if trial["step"] >= self._step:
             return
         text = f"    {line(trial)}"
         if self._terminal:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import conninfo
 
+from homeport.database import refused
 from homeport.database.errors import (
     BAD_URL,
     NO_DATABASE,
@@ -67,6 +69,12 @@ def parameters(url: Secret) -> dict[str, Any]:
     if not found.get("host") and not found.get("hostaddr"):
         raise BAD_URL.error("cannot read the URL: it names no host", hint=hint)
     return found
+
+
+def at(url: Secret, database: str) -> Secret:
+    """The URL of another database of the same server, by the same login."""
+    found = {key: str(value) for key, value in parameters(url).items() if value is not None}
+    return Secret("postgresql:///?" + urlencode({**found, "dbname": database}, quote_via=quote, safe=""))
 
 
 def where(found: dict[str, Any]) -> str:
@@ -144,7 +152,8 @@ def _plain(version: int) -> str:
 
 def _refusal(error: Exception, found: dict[str, Any]) -> HomeportError:
     """What libpq or the server says, as an error of ours, without the password."""
-    text = str(error)
+    sent = getattr(getattr(error, "diag", None), "message_primary", None)
+    text = refused.why(error) if sent else str(error)
     for key in ("password", "sslpassword"):
         if found.get(key):
             text = text.replace(str(found[key]), "***")

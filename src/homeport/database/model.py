@@ -32,6 +32,10 @@ class Layout:
         """PostgreSQL's own data directory."""
         return self.directory / "data"
 
+    def log(self, service: str) -> Path:
+        """What a server or its pooler prints."""
+        return self.data / "logs" / f"{service}.log"
+
     @property
     def unfinished(self) -> Path:
         """What initdb writes into, before it is renamed."""

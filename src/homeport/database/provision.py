@@ -14,7 +14,7 @@ from pathlib import Path
 from zlib import crc32
 
 from homeport.database import commands, machine
-from homeport.database.connect import Connection, as_superuser
+from homeport.database.connect import Connection, as_superuser, has_files
 from homeport.database.errors import (
     FILES_GONE,
     INITDB_FAILED,
@@ -64,11 +64,12 @@ class Clusters:
         cluster = self._state.cluster(name) or self._record(name, dedicated)
         if cluster.state == "making":
             cluster = self._make(cluster)
-        elif not (self.layout(name).files / "PG_VERSION").is_file():
+        elif not has_files(self.layout(name)):
             where = self.layout(name).files
             raise FILES_GONE.error(
                 f"cannot start cluster {name}: its files in {where} are gone",
-                hint="put them back or restore a backup; Homeport makes no empty one in their place",
+                hint=f"where it is backed up: homeport restore --cluster {name} --plan; else put them back. Homeport "
+                "makes no empty one in their place",
             )
         changed = self.configure(cluster)
         self._start(cluster)

@@ -17,6 +17,10 @@ LIBPQ = {
     "sslkey": "PGSSLKEY",
     "channel_binding": "PGCHANNELBINDING",
     "passfile": "PGPASSFILE",
+    "options": "PGOPTIONS",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "gssencmode": "PGGSSENCMODE",
 }
 """libpq's parameters as variables, for programs: nothing of them stands in an argument."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,11 +92,19 @@ class Worker:
             return answer["done"]
         if reason is not None and reason != "timeout":
             raise CANCELLED.error(f"cannot go on with {name}: it was stopped")
-        how = "it took too long" if reason else f"it ended with status {status}"
+        how = "it took too long" if reason else _how(status)
         log.error("%s of %s: %s\n%s", work, name, how, "\n".join(stray))
         raise WORK_FAILED.error(
             f"cannot finish {work} of {name}: {how}", hint="see logs/serve.log", details=stray[-1:]
         )
+
+
+def _how(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "its process was killed, as the kernel does when memory runs out"
+    if status < 0:
+        return f"its process was ended by signal {-status}"
+    return f"it ended with status {status}"
 
 
 class _Lines:

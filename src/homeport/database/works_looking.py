@@ -171,9 +171,17 @@ def _by_socket(dsn: str) -> Iterator[Connection]:
     try:
         connection = psycopg.connect(dsn, autocommit=True, connect_timeout=5, application_name="homeport")
     except psycopg.Error as e:
-        raise not_answering("the server", e) from None
+        raise not_answering("the server", e, hint=_way_on(dsn, "postgresql")) from None
     with connection:
         yield connection
+
+
+def _way_on(dsn: str, program: str) -> str:
+    """Of a cluster of ours: its socket's directory tells which one."""
+    from homeport.database.connect import NO_WAY, layout_of, way_on
+
+    layout = layout_of(dsn)
+    return way_on(layout, f"{program}.{layout.cluster}") if layout else NO_WAY
 
 
 def _server(dsn: str) -> dict[str, Any]:
@@ -209,7 +217,7 @@ def _pooler(dsn: str) -> dict[str, Any]:
         finally:
             console.close()
     except psycopg.Error as e:
-        raise not_answering("the pooler", e) from None
+        raise not_answering("the pooler", e, hint=_way_on(dsn, "pgbouncer")) from None
     clients: dict[str, int] = {}
     waiting: dict[str, int] = {}
     for row in pools:

@@ -17,6 +17,22 @@ backup_repositories = Table(
     Column("created_at", String, nullable=False),
 )
 
+# Object lock that was asked for of a repository's store, and what was seen of it.
+backup_locks = Table(
+    "backup_locks",
+    metadata,
+    Column("repository", String, primary_key=True),
+    # {"mode": "GOVERNANCE" or "COMPLIANCE", "days": …}
+    Column("asked", JSON, nullable=False),
+    # The same, of its bucket when it was looked at last; null: it locks nothing.
+    Column("seen", JSON, nullable=False),
+    Column("seen_at", String, nullable=False),
+    # Why it could not be looked at or extended; "" if neither.
+    Column("problem", String, nullable=False),
+    # When what is in use was locked anew.
+    Column("renewed_at", String),
+)
+
 # A backup, a restore, a drill: long work with steps, carried on after a kill.
 backup_runs = Table(
     "backup_runs",
@@ -70,7 +86,7 @@ drill_reports = Table(
     Index("ix_drill_reports_at", "at"),
 )
 
-# When drills are due: one row, or none.
+# When drills are due: 1 is the machine's own schedule, others are those of environments in homeport.toml.
 drill_schedule = Table(
     "drill_schedule",
     metadata,

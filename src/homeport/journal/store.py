@@ -17,7 +17,7 @@ from homeport.journal.model import Event, Record
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The newest revision in ``migrations/versions``."""
 
 UNREADABLE = declare("journal.unreadable", Kind.FAILED, "state.db is truncated, damaged, or not a database.")

@@ -1,6 +1,7 @@
-"""Durations and sizes as people write them in ``homeport.toml``."""
+"""Durations and sizes as people write them in ``homeport.toml``, and times as they read them."""
 
 import re
+from datetime import datetime
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -45,6 +46,16 @@ def format_duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} m" if minutes else f"{hours} h"
     return f"{hours // 24} d"
+
+
+def format_moment(at: datetime) -> str:
+    """By the machine's own clock, to the second, with its distance from UTC: "2026-11-20 14:03:10+01:00".
+
+    It can be given back to ``--at`` and the like as it is. Raises ValueError for a time without a zone.
+    """
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def parse_size(text: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from homeport.api.services import Finding
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.units import format_size
+from homeport.kernel.units import format_moment, format_size
 from homeport.rollout.backups.services import BackupServices
 from homeport.rollout.build import RESERVE
 from homeport.rollout.data import health, known
@@ -133,8 +133,11 @@ def _backups(backups: BackupServices) -> list[Finding]:
         return [Finding("backups", False, problem, "homeport backup status") for problem in found.problems]
     if not found.repositories:
         return []
-    proven = f", proven at {found.proven_at:%Y-%m-%d %H:%M} UTC" if found.proven_at else ""
-    return [Finding("backups", True, f"{len(found.repositories)} repositories{proven}")]
+    proven = f", proven at {format_moment(found.proven_at)}" if found.proven_at else ""
+    but = "".join(f"; but {warning}" for warning in found.warnings)
+    count = len(found.repositories)
+    word = "repository" if count == 1 else "repositories"
+    return [Finding("backups", True, f"{count} {word}{proven}{but}")]
 
 
 def _limits() -> Finding:

@@ -375,6 +375,13 @@ def write_systemd_unit(data_dir: Path, http: str | None, https: str | None) -> s
     return write_unit(data_dir, sys.executable)
 
 
+def check_recover(data_dir: Path, place: Mapping[str, str]) -> None:
+    """See :func:`homeport.main.recovering.check_first`."""
+    from homeport.main.recovering import check_first
+
+    check_first(data_dir, place)
+
+
 def recover(data_dir: Path, place: Mapping[str, str], **asked: Any) -> dict[str, Any]:
     """See :func:`homeport.main.recovering.recover`."""
     from homeport.main.recovering import recover as recover_

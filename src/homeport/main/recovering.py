@@ -7,22 +7,27 @@ place and goes with the last step. So a recovery that was cut off anywhere goes 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from homeport.backup.errors import BAD_REPOSITORY
 from homeport.backup.files import model as files_model
 from homeport.backup.files import recovery
-from homeport.backup.files.errors import NO_REPOSITORY, NOT_OPENED, WORKING
+from homeport.backup.files.errors import NO_REPOSITORY, NOT_EMPTY, NOT_OPENED, WORKING
 from homeport.backup.files.service import FileBackups
+from homeport.backup.locks.plan import prefix_of
+from homeport.backup.locks.undeleting import undelete
 from homeport.backup.repositories import MACHINE, Place, Repositories, check_place, files_place, secret_name
 from homeport.guard.vault import Vault
 from homeport.journal.store import Store, open_engine, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.secret import Secret
-from homeport.main import settings
+from homeport.kernel.units import format_moment
+from homeport.main import lifecycle, settings
 from homeport.main.recovering_clusters import bring_back
 from homeport.main.recovering_up import serve_again, take_over
 from homeport.main.settings import RECOVERING
@@ -105,6 +110,7 @@ def recover(
     passphrase: str,
     *,
     before: datetime | None = None,
+    undelete_since: datetime | None = None,
     http: str | None = None,
     https: str | None = None,
     former_is_gone: bool = False,
@@ -113,11 +119,12 @@ def recover(
     """Bring everything back and have it serve; what was done, what could not be brought back, what is left to do.
 
     ``keys``: "key" and "secret_key" of an S3-compatible store. ``former_is_gone``: the machine that was backed up
-    will never come back, so this one backs up where it did. Raises what stands in the way of all; what concerns one
+    will never come back, so this one backs up where it did. ``undelete_since``: what was deleted or overwritten in
+    the store since then comes back first, where it keeps versions. Raises what stands in the way of all; what concerns one
     cluster or one app alone is told in the result.
     """
+    check_first(data_dir, place)
     r = Recovery(data_dir, Place(**place), keys, Secret(passphrase), before, told, RealClock())
-    check_place(r.place, "recover")
     for address in (http, https):
         if address:
             settings.parse_bind(address)
@@ -125,6 +132,8 @@ def recover(
         raise FUTURE.error("cannot recover what was at that moment: it has not come yet")
     began = r.clock.monotonic()
     try:
+        if undelete_since is not None:
+            _undelete(r, undelete_since)
         _files(r)
         with files.lock(data_dir / LOCK, what="recover"):
             _settle(r)
@@ -141,11 +150,46 @@ def recover(
         "ok": not r.lost,
         "seconds": round(r.clock.monotonic() - began, 3),
         "steps": r.steps,
+        "as_of": _as_of(r),
         "serving": serving,
         "lost": r.lost,
         "notes": r.notes,
         "todo": r.todo,
     }
+
+
+def check_first(data_dir: Path, place: Mapping[str, str]) -> None:
+    """What can be seen before anybody is asked for a passphrase. Raises ``backup.bad_repository``,
+    ``.no_repository``, ``.directory_not_empty`` where a Homeport runs there."""
+    where = Place(**place)
+    check_place(where, "recover")
+    if where.path and not os.path.isfile(f"{where.path}/files/config") and _may_look(where.path):
+        raise NO_REPOSITORY.error(
+            f"cannot recover from {where.path}: there is none at that place",
+            hint=HINTS[NO_REPOSITORY.code],
+        )
+    if not (data_dir / RECOVERING).exists() and lifecycle.supervisor_pid(data_dir) is not None:
+        raise NOT_EMPTY.error(
+            f"cannot recover into {data_dir}: it is not empty, and Homeport runs there",
+            hint="name an empty directory with --data-dir; or homeport down first, then move what is there away",
+        )
+
+
+def _may_look(path: str) -> bool:
+    """Else restic tells what is in the way."""
+    return all(os.access(p, os.X_OK) for p in (path, f"{path}/files") if os.path.exists(p))
+
+
+def _undelete(r: Recovery, since: datetime) -> None:
+    r.begin("bring back what was deleted in the store")
+    place = files_place(r.place, _of(r.keys))
+    if isinstance(place, files_model.LocalPlace):
+        raise BAD_REPOSITORY.error(f"cannot bring back files in {r.place}: a directory keeps no versions")
+    from homeport.backup.locks.bucket import Bucket
+
+    with Bucket(str(r.place), place) as bucket:
+        found = undelete(str(r.place), bucket, prefix_of(r.place.prefix), since, only_plan=False)
+    r.end(f"{found.deleted} that were deleted, {found.overwritten} that were overwritten")
 
 
 # Files
@@ -187,15 +231,25 @@ def _fetch(r: Recovery, layout: files_model.Layout) -> None:
     def on_step(name: str) -> None:
         r.end()
         r.begin(name)
-        tree = layout.recovering / "tree"
         if tree.is_dir():
             # So it comes into place before what makes the directory Homeport's.
             files.write_atomic(tree / RECOVERING, r.text(), mode=0o600)
 
+    def on_fetched(back: recovery.Recovered) -> None:
+        r.known |= {"files": _told(back)}
+
+    tree = layout.recovering / "tree"
+    if (layout.recovering / "placing").exists():
+        # It was cut off while it put things into place: what it had found is told at the end all the same.
+        for path in (tree / RECOVERING, r.marker):
+            if path.is_file() and "files" in (known := files.read_json(path)):
+                r.known |= {"files": known["files"]}
     r.begin(f"look at {r.place}")
     repository = files_model.Repository(str(r.place), files_place(r.place, _of(r.keys)), r.passphrase)
     try:
-        back = recovery.recover(r.data_dir, repository, r.clock, before=r.before, on_step=on_step)
+        back = recovery.recover(
+            r.data_dir, repository, r.clock, before=r.before, on_step=on_step, on_fetched=on_fetched
+        )
     except HomeportError as e:
         if (
             e.type is not WORKING
@@ -208,15 +262,32 @@ def _fetch(r: Recovery, layout: files_model.Layout) -> None:
         raise
     count = sum(s.files for s in back.series)
     r.end(f"{count:,} files" if back.series else "")
-    r.keep(
-        files={
-            "series": {s.series: text_time(s.at) for s in back.series},
-            "lost": list(back.lost),
-            "passed_over": list(back.passed_over),
-            "dumps": [{"series": d.series, "at": f"{d.at:%Y-%m-%d %H:%M:%S} UTC"} for d in back.dumps],
-            "former": back.former,
-        }
-    )
+    r.keep()
+
+
+def _told(back: recovery.Recovered) -> dict[str, Any]:
+    return {
+        "series": {s.series: text_time(s.at) for s in back.series},
+        "lost": list(back.lost),
+        "passed_over": list(back.passed_over),
+        "dumps": [{"series": d.series, "at": format_moment(d.at)} for d in back.dumps],
+        "former": back.former,
+    }
+
+
+def _as_of(r: Recovery) -> list[dict[str, Any]]:
+    """What came back, and of which moment it is; null: that is not known any more."""
+    series = r.known.get("files", {}).get("series", {})
+    found = [{"what": "state, releases, config and secrets", "at": series.get(files_model.HOMEPORT)}]
+    found += [
+        {"what": f"files of {name}", "at": at} for name, at in series.items() if name != files_model.HOMEPORT
+    ]
+    found += [
+        {"what": f"cluster {name}", "at": values.get("until")}
+        for name, values in r.known.get("clusters", {}).items()
+        if "bytes" in values
+    ]
+    return found
 
 
 def _of(keys: Mapping[str, str]) -> Callable[[str], Secret]:

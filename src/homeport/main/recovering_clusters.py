@@ -18,9 +18,9 @@ from homeport.database.model import Cluster
 from homeport.database.provision import Clusters
 from homeport.database.state import DatabaseState
 from homeport.guard.vault import Vault
-from homeport.journal.store import Store, open_engine
+from homeport.journal.store import Store, open_engine, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
-from homeport.kernel.units import format_size
+from homeport.kernel.units import format_moment, format_size
 from homeport.runtime.services import SupervisorServices
 from homeport.system import net
 from homeport.system.seal import KEY_FILE
@@ -94,9 +94,10 @@ def _one(r: Recovery, cluster: Cluster, clusters: Clusters, physical: PhysicalBa
             r.end(e.sentence, failed=True)
             return
         until = max(filter(None, (found.last_commit_at, found.heartbeat_at)), default=None)
-        at = f"up to {until:%Y-%m-%d %H:%M:%S} UTC" if until else f"as of backup {found.label}"
+        at = f"up to {format_moment(until)}" if until else f"as of backup {found.label}"
         notes = [f"passed over for cluster {cluster.name}: {text}" for text in found.passed_over]
-        _note(r, cluster, at=at, bytes=found.bytes, lost=why, notes=notes)
+        when = text_time(until) if until else None
+        _note(r, cluster, at=at, until=when, bytes=found.bytes, lost=why, notes=notes)
     # Its server has not run since: this alone makes them the cluster's files.
     os.rename(place.restored / "data", layout.files)
     remove(place.restored, layout.directory, r.clock)

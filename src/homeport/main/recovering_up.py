@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from homeport.api.client import Client
+from homeport.backup.files.model import HOMEPORT
+from homeport.journal.store import parse_time
 from homeport.kernel.errors import HomeportError
 from homeport.main import lifecycle
 from homeport.spec.model import PREVIEW
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
 
 SERVING = 180.0
 """Seconds for everything to serve again."""
+MOST = 5
+"""Migrations that are named."""
 WELL = ("up", "empty", "asleep")
 
 
@@ -50,6 +57,7 @@ def serve_again(r: Recovery, http: str | None, https: str | None) -> list[dict[s
         if e["health"] not in WELL:
             what = f"{e['app']} {e['name']} does not serve: it is {e['health']}"
             (r.notes if e["name"].startswith(PREVIEW) else r.lost).append(what)
+    _compare_schemas(r, waited)
     down = [e for e in waited if e["health"] not in WELL]
     r.end(f"{len(waited) - len(down)} of {len(waited)} serve", failed=bool(down))
     _say_what_to_do(r, found, report["http"])
@@ -57,6 +65,51 @@ def serve_again(r: Recovery, http: str | None, https: str | None) -> list[dict[s
         {"app": e["app"], "environment": e["name"], "release": e["serving"], "health": e["health"], "urls": e["urls"]}
         for e in found
     ]  # fmt: skip
+
+
+def _compare_schemas(r: Recovery, serving: list[dict[str, Any]]) -> None:
+    """A cluster may come back as of later than the state: a release that was deployed in between is not there, and
+    what it migrated is."""
+    as_of = r.known.get("files", {}).get("series", {}).get(HOMEPORT)
+    client = Client(r.data_dir, timeout=lifecycle.LONG_CALL)
+    for e in serving if as_of else ():
+        where = f"/v1/apps/{e['app']}/environments/{e['name']}/migrations"
+        try:
+            databases = [
+                d for d in client.get("/v1/databases", app=e["app"]) if d["environment"] == e["name"]
+            ]
+        except HomeportError:
+            continue
+        for d in databases:
+            with suppress(HomeportError):  # It has no migrations, or is not there: that is told otherwise.
+                statuses = client.get(where, database=d["name"])["statuses"]
+                of = f"{e['app']} {e['name']}"
+                if told := unknown_migrations(of, d["name"], e["serving"], statuses, parse_time(as_of)):
+                    r.lost.append(told)
+
+
+def unknown_migrations(
+    of: str, database: str, serving: str, statuses: Sequence[Mapping[str, Any]], as_of: datetime
+) -> str:
+    """In words: what the schema has that the release does not know; "" for nothing.
+
+    What was applied before ``as_of``, when the state was backed up, is known by it: a rollback leaves that too.
+    """
+    found = [
+        s
+        for s in statuses
+        if s["state"] == "missing" and s["applied_at"] and datetime.fromisoformat(s["applied_at"]) > as_of
+    ]
+    if not found:
+        return ""
+    names = ", ".join(" ".join(filter(None, (s["version"], s["description"]))) for s in found[:MOST])
+    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    made = ", ".join(dict.fromkeys(s["release"] for s in found if s["release"]))
+    by = f" ({made} then)" if made else ""
+    return (
+        f"the release of {of} that made migrations {names}{more} of database {database}{by}: {serving} serves, which "
+        "does not know them; deploy the code of that release again"
+    )
 
 
 def _say_what_to_do(r: Recovery, found: list[dict[str, Any]], http: str) -> None:

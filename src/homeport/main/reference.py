@@ -112,14 +112,14 @@ def command_line() -> str:
 def _commands(
     group: click.Group, context: click.Context, prefix: str = ""
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Every command that does something, by name; groups stand for what is in them."""
+    """Every command that does something, by name: a group too, where it does so without a command of its own."""
     for name in sorted(group.commands):
         command = group.commands[name]
         own = click.Context(command, info_name=name, parent=context)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{prefix}{name}", command, own
         if isinstance(command, click.Group):
             yield from _commands(command, own, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", command, own
 
 
 def _options(

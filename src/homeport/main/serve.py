@@ -149,6 +149,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     settings_ = Settings(parts)
     restores = Restores(parts, backups.backups, settings_, rollouts)
     drills = Drills(parts, backups.backups)
+    backups.rehearsed(drills.timetable.problems)
     jobs = Jobs(data_dir, state.store, clock, lambda: job_targets(parts), sealing=vault.handing_out)
     oneoffs = OneOffs(parts)
     removal = Removal(parts, rollouts)
@@ -163,8 +164,8 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     def look_after_databases() -> None:
         contracts.tick()
         databases.rounds.tick()
-        backups.rounds.tick()
-        drills.tick()
+        backups.tick()
+        drills.timetable.tick()
 
     def look_after_previews() -> None:
         previews.expire()

@@ -16,6 +16,8 @@ LOCK = "up.lock"
 
 RECOVERING = "recovering.json"
 """There while a recovery is under way, and what it has done so far."""
+FETCHING = ".recovering"
+"""What a recovery has fetched, until it is put into place."""
 
 NOT_OURS = declare(
     "main.directory_not_ours", Kind.CONFLICT, "The data directory holds files that are not Homeport's."
@@ -97,6 +99,11 @@ def claim(data_dir: Path) -> None:
             f"cannot use {data_dir}: {e.strerror}",
             hint="choose another place with --data-dir or HOMEPORT_HOME",
         ) from e
+    if FILE not in entries and (FETCHING in entries or RECOVERING in entries):
+        raise UNRECOVERED.error(
+            f"cannot start: a recovery into {data_dir} did not come to its end",
+            hint="homeport recover again, as it was called; or use another --data-dir",
+        )
     if entries and FILE not in entries and LOCK not in entries:
         raise NOT_OURS.error(
             f"cannot use {data_dir}: it holds {entries[0]!r} and no {FILE}",

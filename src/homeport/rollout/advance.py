@@ -165,7 +165,7 @@ class Advance:
         seen = tuple(
             s
             for i in instances
-            if (s := _seen(i, change, statuses.get(i.name), answers.get(i.name, True))) is not None
+            if (s := as_seen(i, change, statuses.get(i.name), answers.get(i.name, True))) is not None
         )
         return plan.Observed(
             built=release.state is ReleaseState.READY,
@@ -566,12 +566,12 @@ def _by(change: Change) -> str:
     return f"{change.kind.value} {change.id}"
 
 
-def _seen(
+def as_seen(
     instance: Instance, change: Change, status: InstanceStatus | None, answers: bool
 ) -> plan.Seen | None:
-    """How the planner sees an instance; None for one that was recorded but never started."""
+    """How the planner sees an instance; None for one that was recorded but never started, however far that came."""
     mine = instance.change == change.id
-    if status is None and mine:
+    if mine and (status is None or not status.known):
         return None
     current = status.state if status else InstanceState.STOPPED
     alive = current in (InstanceState.STARTING, InstanceState.RUNNING, InstanceState.ORPHANED)

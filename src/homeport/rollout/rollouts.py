@@ -18,7 +18,7 @@ from homeport.kernel.ids import (
     EnvironmentName,
     ReleaseId,
 )
-from homeport.rollout import admission, archive, desired, events, rules, state
+from homeport.rollout import admission, archive, desired, events, returning, rules, state
 from homeport.rollout import build as building
 from homeport.rollout.data import contracts, wanted
 from homeport.rollout.errors import (
@@ -506,6 +506,10 @@ class Rollouts:
         config = self._parts.state.serving_config(now)
         return now, self._parts.spec(app, environment, now.serving), config
 
+    def rollback_target(self, app: AppName, environment: EnvironmentName) -> ReleaseId:
+        """The release that :meth:`rollback` goes to without a name. Raises what it raises where there is none."""
+        return self._rollback_target(self._parts.state.environment(app, environment), None)[0]
+
     def _rollback_target(self, now: Environment, release: ReleaseId | None) -> tuple[ReleaseId, Config]:
         """The release to go back to and the configuration it last served with."""
         app = now.app
@@ -566,6 +570,8 @@ class Rollouts:
         archive_digest: str | None = None,
     ) -> Change:
         """Record a change that was decided on by the sight of ``now``. Raises ``rollout.moved_on``."""
+        if error := returning.in_the_way(self._parts.state.store, kind, id, now.app, now.name):
+            raise error
         fresh = admission.environment_or_none(self._parts, now.app, now.name)
         if fresh is not None and fresh.serving != now.serving:
             raise MOVED_ON.error(

@@ -49,3 +49,5 @@ class InstanceStatus:
     """Seconds it has been in this state."""
     exit: str = ""
     """How its process last ended: "status 1", "signal 9 (SIGKILL)", ""."""
+    known: bool = True
+    """Its supervisor has it. Else it was only written down: whoever was about to start it was cut off."""

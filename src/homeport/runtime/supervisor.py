@@ -323,8 +323,10 @@ class SupervisorRuntime:
         for name, processes in living(self._layout, skip=found, supervisor=supervisor).items():
             if not processes.supervised:
                 found[name] = _orphan(name, processes)
-        for name in names_in(self._layout.programs) | names_in(self._layout.orphaned):
-            found.setdefault(name, InstanceStatus(InstanceName(name), InstanceState.STOPPED))
+        written = names_in(self._layout.programs)
+        for name in written | names_in(self._layout.orphaned):
+            stopped = InstanceStatus(InstanceName(name), InstanceState.STOPPED, known=name not in written)
+            found.setdefault(name, stopped)
         return tuple(found[name] for name in sorted(found))
 
     def _status(self, info: dict[str, Any], ended: str) -> InstanceStatus:

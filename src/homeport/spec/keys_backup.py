@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from homeport.spec.key import Key, Table
-from homeport.spec.model_backup import MASKS
+from homeport.spec.model_backup import DRILLS, MASKS
 from homeport.spec.values import Duration, Flag, Name, ShortText, Whole
-from homeport.spec.values_backup import Query
+from homeport.spec.values_backup import Drills, Query, Rate
 
 BACKUP = "backup"
 KEEP = "backup.keep"
@@ -89,6 +89,57 @@ BACKUP_KEYS = (
         "about twice as long then.",
         True,
         default=False,
+    ),
+    Key(
+        BACKUP,
+        "proof_rate",
+        Rate(),
+        "What a proof may read from disks in a second, and what it may write. A cluster has the lowest that one of its "
+        "apps with `[backup]` asks, and so has what is proven of Homeport itself.",
+        "40MB/s",
+        default="100MB/s",
+    ),
+    Key(
+        BACKUP,
+        "rate",
+        Rate(),
+        "The same of a backup. It holds for what goes over the network, too.",
+        "40MB/s",
+        default="unlimited",
+    ),
+    Key(
+        BACKUP,
+        "rpo",
+        Duration("1s", "30d"),
+        "How much of what was written may be lost. Drills are held against it, and in `homeport backup status` what "
+        "would be lost with the machine just now; that is a minute or two on any day.",
+        "5m",
+        absent="5m in `homeport backup status`, in drills what their scenario has",
+    ),
+    Key(
+        BACKUP,
+        "rto",
+        Duration("1s", "30d"),
+        "The target for how long a recovery may take, which drills are held against.",
+        "10m",
+        absent="15m",
+    ),
+    Key(
+        BACKUP,
+        "drill",
+        ShortText(200),
+        "When recoveries are rehearsed, each scenario in turn: `daily`, `weekly`, `monthly`, or as in `[cron.NAME]`, "
+        "by the same time zone.",
+        "0 5 * * 0",
+        absent="by hand only",
+    ),
+    Key(
+        BACKUP,
+        "drill_scenarios",
+        Drills(),
+        f"Which of them: {', '.join(f'`{name}`' for name in DRILLS)}.",
+        ["table-dropped", "cluster-lost"],
+        absent="all of them",
     ),
     *(
         Key(

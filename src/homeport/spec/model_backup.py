@@ -5,6 +5,19 @@ from dataclasses import dataclass, field
 MASKS = ("email", "name", "phone", "address", "text", "number", "date", "ip", "hash", "null", "keep")
 """What a column's values become in a clone; "keep" says that they may stay as they are."""
 
+DRILLS = (
+    "table-dropped",
+    "rows-corrupted",
+    "cluster-lost",
+    "machine-lost",
+    "repository-unreachable",
+    "passphrase-wrong",
+    "bad-migration",
+    "secrets-leaked",
+)
+"""Scenarios of drills."""
+PROOF_RATE = 100_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Keep:
@@ -56,3 +69,15 @@ class Backup:
     keep: Keep = field(default_factory=Keep)
     proof: tuple[ProofQuery, ...] = ()
     mask: tuple[Mask, ...] = ()
+    rate: int | None = None
+    """Bytes a second that a backup may read, and may write; None: as fast as it goes."""
+    proof_rate: int | None = PROOF_RATE
+    """The same of a proof."""
+    rpo: float | None = None
+    """Seconds of writes that may be lost; None: as each scenario of a drill has it."""
+    rto: float | None = None
+    """Seconds from an accident to the end of the smoke test."""
+    drill: str = ""
+    """When recoveries are rehearsed; "": by hand only."""
+    drill_scenarios: tuple[str, ...] = DRILLS
+    """Those that are rehearsed by the clock, in turn."""

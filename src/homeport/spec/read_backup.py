@@ -17,6 +17,8 @@ from homeport.spec.values_backup import MaskedColumn, Query
 MOST_PROOFS = 50
 MOST_MASKS = 500
 _TOP: Path = (BACKUP,)
+WORDS = ("daily", "weekly", "monthly")
+"""Schedules of drills as people say them."""
 
 
 def read_backup(reading: Reading, document: Values, databases: Iterable[Database]) -> Backup | None:
@@ -25,6 +27,8 @@ def read_backup(reading: Reading, document: Values, databases: Iterable[Database
         return None
     data = reading.table(document, _TOP)
     values = reading.keys(BACKUP, _TOP, data)
+    if values.get("drill") in WORDS:
+        values["drill"] = f"@{values['drill']}"
     _check_schedules(reading, values)
     keep = reading.keys(KEEP, (*_TOP, "keep"), reading.table(data, (*_TOP, "keep")))
     names = tuple(d.name for d in databases)
@@ -37,7 +41,7 @@ def read_backup(reading: Reading, document: Values, databases: Iterable[Database
 
 
 def _check_schedules(reading: Reading, values: dict[str, Any]) -> None:
-    for key in ("schedule", "full"):
+    for key in ("schedule", "full", "drill"):
         if key in values:
             check_schedule(reading, _TOP, values[key], "UTC", key)
     if "timezone" in values:

@@ -178,6 +178,12 @@ full = "15 3 * * *"
 timezone = "Europe/Berlin"
 window = "14d"
 synchronous = true
+proof_rate = "40MB/s"
+rate = "40MB/s"
+rpo = "5m"
+rto = "10m"
+drill = "weekly"
+drill_scenarios = ["table-dropped", "cluster-lost"]
 
 [backup.keep]
 hourly = 48

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from homeport.spec.values import shown
+from homeport.kernel.units import parse_size
+from homeport.spec.model_backup import DRILLS
+from homeport.spec.values import Choice, shown
 
 _PART = r"[A-Za-z_][A-Za-z0-9_$]{0,62}"
 _COLUMN = re.compile(
@@ -28,6 +30,54 @@ class Query:
                 f"got {shown(value)}"
             )
         return text
+
+
+UNLIMITED = "unlimited"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Bytes a second; None for what has no limit."""
+
+    low: str = "5MB"
+    high: str = "100GB"
+
+    @property
+    def words(self) -> str:
+        return f'rate, {self.low}/s to {self.high}/s, or "{UNLIMITED}"'
+
+    def read(self, value: object) -> int | None:
+        if value == UNLIMITED:
+            return None
+        must = (
+            f'must be a rate from {self.low}/s to {self.high}/s, such as "100MB/s", or "{UNLIMITED}", '
+            f"got {shown(value)}"
+        )
+        if not isinstance(value, str) or not value.endswith("/s"):
+            raise ValueError(must)
+        try:
+            rate = parse_size(value.removesuffix("/s"))
+        except (ValueError, OverflowError):
+            raise ValueError(must) from None
+        if not parse_size(self.low) <= rate <= parse_size(self.high):
+            raise ValueError(must)
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
+class Drills:
+    """Some of the scenarios, each once."""
+
+    words: str = "array of scenarios"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            got = "an empty one" if value == [] else shown(value)
+            raise ValueError(f'must be an array of scenarios, such as ["table-dropped"], got {got}')
+        found = tuple(Choice(DRILLS).read(item) for item in value)
+        if len(set(found)) < len(found):
+            raise ValueError("must name each scenario once")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from physical_home import until
+
+# isort: split
+from certificate import certificate
 
 from homeport.backup.physical.model import S3Store
 from homeport.kernel.secret import Secret
@@ -26,35 +25,6 @@ KEY, KEY_SECRET = "a-key-of-tests", "a-secret-of-tests"
 BUCKET = "backups"
 HIGH = 10000
 """SeaweedFS listens for each port on one that is so much higher too."""
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """(certificate, key) for localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "tls.crt", directory / "tls.key"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
 
 
 def ports(count: int) -> list[int]:

@@ -17,7 +17,7 @@ from files_home import LIMITS, OWN, PASSPHRASE, FilesHome, orders
 
 from homeport.backup.files import proving, stage
 from homeport.backup.files.manifest import Database, Manifest
-from homeport.backup.files.model import Limits, LocalPlace, Progress, Repository
+from homeport.backup.files.model import Limits, LocalPlace, Made, Progress, Repository
 from homeport.backup.files.restic import Restic
 from homeport.backup.files.service import FileBackups
 from homeport.kernel.errors import HomeportError
@@ -163,6 +163,21 @@ def test_what_is_wrong_with_a_repository_is_named(shared: FilesHome, tmp_path: P
     backups(shared.top / "r1", PASSPHRASE).restic("r1").check_opened()
 
 
+def test_restic_begins_with_our_own_key_and_a_wrong_hint_hinders_nothing(shared: FilesHome) -> None:
+    noted = shared.backups.layout.keys / "r1"
+    key = noted.read_text()
+    restic = shared.backups.restic("r1")
+    assert restic.environment("x")["RESTIC_KEY_HINT"] == key
+    keys = [p.name for p in (shared.top / "r1" / "keys").iterdir()]
+    assert len(keys) == 2
+    try:
+        for hint in (*(k[:8] for k in keys), "0" * 8, "nonsense", "\xff", ""):
+            noted.write_text(hint, "latin-1")
+            restic.check_opened()
+    finally:
+        noted.write_text(key)
+
+
 def test_two_at_once_are_refused(shared: FilesHome) -> None:
     other = FileBackups(shared.data, shared.repositories, shared.clock, LIMITS)
     with shared.backups.alone("hold it"), refused("backup.files_busy"):
@@ -199,8 +214,10 @@ def test_a_failure_of_one_repository_is_one_of_the_run_and_the_other_has_it() ->
     try:
         home.backups.prepare()
         shutil.rmtree(home.top / "r1")
+        made: list[Made] = []
         with refused("backup.run_failed") as caught:
-            home.backups.backup(home.storage)
+            home.backups.backup(home.storage, on_made=made.append)
+        assert [m.repository for m in made] == ["r2"]
         assert "it is not in r1" in caught.value.sentence
         assert home.backups.prove("r2", newest(home, repository="r2")).passed
     finally:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from files_home import LIMITS, OWN, PASSPHRASE, FilesHome, orders
 
+from homeport.backup.files import carried, commands
 from homeport.backup.files.model import LocalPlace, Repository
 from homeport.backup.files.recovery import recover
+from homeport.backup.files.service import FileBackups
 from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
+
+RECORDS = (
+    "backups/files/proofs/r1.0123.json",
+    "backups/main/records/r1.20261121-030000F.manifest.json",
+    "backups/main/records/served",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +37,11 @@ def lost() -> Iterator[FilesHome]:
         it.backups.set_passphrase(PASSPHRASE)
         it.backups.backup(it.own)
         it.backups.backup(it.storage)
+        for path in RECORDS:
+            (it.data / path).parent.mkdir(parents=True, exist_ok=True)
+            (it.data / path).write_text(f"of {path}")
+        assert carried.keep(it.backups, ["r1"]) == len(RECORDS)
+        it.backups.restic("r1").put(commands.keep_records(), "cut off", "keep records in repository")
         data = it.top / "r1" / "data"
         before = {p for p in data.rglob("*") if p.is_file()}
         (it.uploads / "new.bin").write_bytes(os.urandom(200_000))
@@ -49,9 +63,15 @@ def test_all_is_back_and_serves_as_the_base_of_the_next_backup(lost: FilesHome, 
 
     assert [r.series for r in found.series] == ["homeport", "shop.production"]
     assert (found.former, found.lost, found.dumps) == (str(lost.data), (), ())
-    [damaged] = found.passed_over
-    assert damaged.startswith("shop.production of ")
-    assert steps == ["bring back homeport", "bring back shop.production", "put everything into place"]
+    damaged, unread = found.passed_over
+    assert damaged.startswith("shop.production of ") and unread.startswith("records of backups: ")
+    assert steps == [
+        "bring back homeport",
+        "bring back shop.production",
+        "bring back what is known of backups",
+        "put everything into place",
+    ]
+    assert [(data / path).read_text() for path in RECORDS] == [f"of {path}" for path in RECORDS]
     assert sorted(os.listdir(data)) == sorted(
         ["backups", "homeport.json", "releases", "secrets.key", "state.db", "storage"]
     )
@@ -94,6 +114,34 @@ def test_cut_off_anywhere_it_is_begun_again_or_goes_on(lost: FilesHome, tmp_path
     assert (tmp_path / "homeport.json").exists() and not (tmp_path / ".recovering").exists()
 
 
+def test_a_lock_of_a_recovery_that_was_killed_is_taken_away_by_the_next(
+    lost: FilesHome, tmp_path: Path
+) -> None:
+    work = tmp_path / ".recovering" / "work"
+    work.mkdir(parents=True)
+    killed = FileBackups(work, lost.repositories, lost.clock, LIMITS)
+    killed.records.prepare()
+
+    class Cut(Exception):
+        pass
+
+    def cut(_: object) -> None:
+        raise Cut
+
+    (lost.uploads / "large.bin").write_bytes(os.urandom(60_000_000))
+    with pytest.raises(Cut):
+        killed.restic("r1").backup(
+            "shop.production", ("storage",), root=lost.data, exclude=None, on_progress=cut, is_gone=lambda _: False
+        )  # fmt: skip
+    (lost.uploads / "large.bin").unlink()
+    restic = lost.backups.restic("r1")
+    assert len(restic.locks()) == 1
+    recover(tmp_path, lost.by_passphrase(), lost.clock, limits=LIMITS)
+    assert restic.locks() == ()
+    known = {run.pid for run in FileBackups(tmp_path, lost.repositories, lost.clock, LIMITS).records.runs()}
+    assert known, "the next backup knows locks of the recovery"
+
+
 def test_what_cannot_be_recovered_is_refused(lost: FilesHome, tmp_path: Path) -> None:
     place = LocalPlace(lost.top / "r1")
     with refused("backup.repository_not_opened"):
@@ -108,3 +156,7 @@ def test_what_cannot_be_recovered_is_refused(lost: FilesHome, tmp_path: Path) ->
     with refused("backup.directory_not_empty"):
         recover(tmp_path / "full", lost.by_passphrase(), lost.clock)
     assert os.listdir(tmp_path / "full") == ["homeport.json"]
+    with refused("backup.no_snapshot") as caught:
+        early = datetime(2001, 1, 1, tzinfo=UTC)
+        recover(tmp_path / "c", lost.by_passphrase(), lost.clock, limits=LIMITS, before=early)
+    assert "its oldest backup of a Homeport is of 20" in caught.value.sentence

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from physical_home import PASSPHRASE, PhysicalHome, until
 
 from homeport.backup.physical import proof as proving
-from homeport.backup.physical.model import PhysicalBackup
+from homeport.backup.physical.model import Made, PhysicalBackup
 from homeport.backup.physical.proof import Question
 from homeport.kernel.errors import HomeportError
 from homeport.system import process
@@ -107,6 +107,14 @@ def test_a_proof_restores_all_of_it_and_leaves_nothing(shared: Shared) -> None:
     assert shared.home.backups.records.proof("r2", found.label) == found
 
 
+def test_a_proof_under_a_rate_is_held_back_and_passes_all_the_same(shared: Shared) -> None:
+    proof = shared.home.backups.prove("r1", rate=30_000_000)
+    assert proof.passed, proof.failures
+    assert proof.allowed == 30_000_000 and proof.paused > 0
+    assert proof.written >= proof.bytes > 0 and proof.rate > 0
+    assert shared.home.left() == []
+
+
 def test_a_proof_tells_what_differs(shared: Shared) -> None:
     records = shared.home.backups.records
     label = shared.full[0].backup.label
@@ -130,6 +138,24 @@ def test_a_proof_tells_what_differs(shared: Shared) -> None:
     assert "question two cannot be asked: cannot insert multiple commands" in text
     assert "question writes cannot be asked: cannot execute DELETE in a read-only transaction" in text
     assert shared.home.left() == []
+
+
+def test_a_record_that_is_damaged_is_named_and_the_backup_is_not_blamed(shared: Shared) -> None:
+    records, label = shared.home.backups.records, shared.full[0].backup.label
+    [path] = shared.home.backups.layout.records.glob(f"r1.{label}.manifest.json")
+    text = path.read_text()
+    try:
+        # One bit: what is left is as good a manifest as before.
+        path.write_text(text.replace('"rows": 20001', '"rows": 20000'))
+        found = shared.home.backups.prove("r1", label)
+    finally:
+        path.write_text(text)
+    assert not found.passed and found.failures == ()
+    assert found.undecided[0].startswith(f"{path} is damaged")
+    [kept] = shared.home.backups.layout.records.glob(f"r1.{label}.proof.json")
+    kept.write_text(kept.read_text().replace(f"{path} is damaged", f"{path} is Damaged"))
+    assert records.proof("r1", label) is None, "what was changed proves nothing"
+    assert shared.home.backups.prove("r1", label).passed
 
 
 def bundle(home: PhysicalHome, backup: PhysicalBackup) -> Path:
@@ -233,9 +259,11 @@ def test_a_receiver_that_is_down_is_found(shared: Shared) -> None:
 def test_a_repository_that_takes_nothing_fails_the_run_and_not_the_others(shared: Shared) -> None:
     home = shared.home
     with away(home.repository(2) / "backup"):
+        made: list[Made] = []
         with pytest.raises(HomeportError) as e:
-            home.backups.backup()
+            home.backups.backup(on_made=made.append)
     assert "r2" in e.value.sentence
+    assert [m.backup.repository for m in made] == ["r1"]
     newest = home.backups.get("r1").label
     assert f"repository r1 has {newest}" in e.value.details
     assert home.backups.records.manifest("r1", newest) is not None
@@ -263,9 +291,17 @@ def test_a_proof_that_was_killed_is_cleaned_up_by_the_next(shared: Shared) -> No
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
     instances = {m.instance for m in process.marked(str(home.data))}
-    assert instances == {"backup.main.copy"} and (home.data / "scratch" / "main" / "proof").exists()
-    home.backups.clean()
+    copy = home.data / "scratch" / "main" / "proof"
+    assert instances == {"backup.main.copy"} and copy.exists()
+    server = (copy / "data" / "postmaster.pid").read_text().splitlines()[0]
+    assert server in makers_of_shared_memory()
+    home.backups.clean("copy")
     until(lambda: home.left() == [])
+    assert server not in makers_of_shared_memory()
+
+
+def makers_of_shared_memory() -> set[str]:
+    return {line.split()[4] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
 
 
 def test_expiring_takes_backups_and_the_log_that_nothing_needs(shared: Shared) -> None:

@@ -193,6 +193,25 @@ def test_back_to_a_point_while_it_serves(past: Past, monkeypatch: pytest.MonkeyP
     assert home.backups.prove("r1").passed and home.left() == []
 
 
+def test_a_return_that_is_cut_off_and_given_up_leaves_what_served(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = past.home
+    home.backups.restore(Newest(), "half")
+    home.sql("INSERT INTO log VALUES ('since')")
+    monkeypatch.setattr(Receiver, "begin_anew", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        home.backups.take_place("half")
+    monkeypatch.undo()
+    assert ("since",) not in home.sql("SELECT what FROM log")
+    home.backups.give_back("half")
+    assert ("since",) in home.sql("SELECT what FROM log")
+    home.backups.drop_restored("half")
+    home.backups.give_back("half")
+    assert [p.name for p in home.clusters.layout("main").directory.glob("*-half")] == []
+    assert "since" in restore(past, Newest(), "newest")
+
+
 def test_a_commit_waits_for_the_receiver_where_that_is_asked_for(past: Past) -> None:
     home = past.home
     both = home.with_passphrase("correct horse battery staple", synchronous=True)

@@ -20,9 +20,6 @@ from homeport.kernel.secret import Secret
 
 
 def test_a_store_elsewhere_beside_the_local_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "ANSWER", 1)
-    monkeypatch.setattr(service, "FLUSHING", 2.0)
-    monkeypatch.setattr(commands, "_LOOK", ("--io-timeout=1",))
     where = directory()
     where.chmod(0o755)
     home: PhysicalHome | None = None
@@ -56,6 +53,10 @@ def test_a_store_elsewhere_beside_the_local_one(monkeypatch: pytest.MonkeyPatch)
         lost.rename(home.repository())
         assert restored.repository == "far"
 
+        monkeypatch.setattr(commands, "ANSWER", 1)
+        monkeypatch.setattr(commands, "LOOKING", 1)
+        monkeypatch.setattr(service, "FLUSHING", 2.0)
+        monkeypatch.setattr(commands, "_LOOK", ("--io-timeout=1",))
         # It does not answer any more: named, while the other one goes on.
         gone = with_(local, replace(far, store=replace(store.store(), port=ports(1)[0])))
         with pytest.raises(HomeportError) as e:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from files_home import FilesHome, orders
 
 from homeport.backup import works_restore_files as works
+from homeport.backup.clone import uploads
 from homeport.backup.files.model import Layout
 from homeport.backup.files.service import FileBackups
 from homeport.backup.toolbox import Toolbox
@@ -87,30 +88,40 @@ def test_files_come_back_and_the_former_ones_stay(home: FilesHome, monkeypatch: 
         real(self, restored, which)
         raise Killed
 
-    # Cut off after the first was put in its place, and done again.
-    with monkeypatch.context() as patched:
-        patched.setattr(FileBackups, "put_back", dies)
-        patched.setattr(FileBackups, "discard", lambda *_: None)
-        with pytest.raises(Killed):
-            work(home, "restore-files", **asked)
+    def is_cut_off() -> None:
+        """After the first was put in its place."""
+        with monkeypatch.context() as patched:
+            patched.setattr(FileBackups, "put_back", dies)
+            with pytest.raises(Killed):
+                work(home, "restore-files", **asked)
+        assert text.read_bytes() == was
+
+    # Given up after that, it is as it was; done again, it is as if it had not been cut off.
+    layout = Layout(home.data)
+    is_cut_off()
+    work(home, "restore-files-tidy", **asked)
+    assert text.read_text() == "spoilt" and wal.exists()
+    assert [*layout.restored.iterdir(), *layout.replaced.iterdir()] == []
+    is_cut_off()
     done = work(home, "restore-files", **asked)
+    assert work(home, "restore-files", **asked) == done, "nobody heard of it"
+    work(home, "restore-files-tidy", **asked)
 
     assert text.read_bytes() == was
     assert (home.uploads / "new").read_text() == "new"
     assert not wal.exists()
     assert orders(database) == 50
-    layout = Layout(home.data)
     assert list(layout.restored.iterdir()) == []
     assert home.left() == []
     box = Box(home.data, None, None, None, home.clock)  # type: ignore[arg-type]
     kept = works.kept(box)
     assert {(k["app"], k["environment"], k["kind"]) for k in kept} == {("shop", "production", "files")}
-    names = [k["name"] for k in kept]
-    assert done["kept_files"] in names
-    former = [layout.replaced / n / ROOT / "uploads" / "b.txt" for n in names]
-    assert "spoilt" in [f.read_text() for f in former]
-    for name in names:
-        works.drop(box, name)
+    [name] = [k["name"] for k in kept]
+    former = layout.replaced / name / ROOT / "uploads"
+    assert done["kept_files"] == name and (former / "b.txt").read_text() == "spoilt"
+    assert all(Path(p).exists() for p in done["kept_in"]) and done["kept_in"]
+    assert (former / "orders.db-wal").read_bytes() == b"of the database that served"
+    works.drop(box, name)
     assert os.listdir(layout.replaced) == []
 
 
@@ -119,11 +130,65 @@ def test_a_whole_storage_comes_back(home: FilesHome) -> None:
     home.backups.backup(home.storage)
     (home.uploads / "b.txt").unlink()
     (home.uploads / "new").write_text("new")
-    asked = {**work(home, "restore-files-choose"), "paths": [ROOT]}
+    asked = {**work(home, "restore-files-choose"), "paths": [ROOT], "run": "b-0123456789"}
+    before = sorted(p.name for p in home.uploads.iterdir())
+    (text,) = [p for p in home.uploads.iterdir() if p.name.startswith("a [1]")]
+    was = text.read_bytes()
+    text.write_bytes(bytes(len(was)))
+    found = work(home, "restore-files-look", **asked)["looked_at"]
+    assert {key: found[key]["names"] for key in ("goes", "comes", "changes")} == {
+        "goes": [f"{ROOT}/uploads/new"],
+        "comes": [f"{ROOT}/uploads/b.txt"],
+        "changes": [f"{ROOT}/uploads/{text.name}"],
+    }
+    assert found["databases"] == [f"{ROOT}/uploads/orders.db"]
+    assert sorted(p.name for p in home.uploads.iterdir()) == before and home.left() == []
     done = work(home, "restore-files", **asked)
+    work(home, "restore-files-tidy", **asked)
+    assert text.read_bytes() == was
     assert sorted(p.name for p in home.uploads.iterdir()) == ["a [1] $x*.txt", "b.txt", "orders.db"]
     assert orders(home.uploads / "orders.db") == 50
     assert (Layout(home.data).replaced / done["kept_files"] / ROOT / "uploads" / "new").exists()
     with pytest.raises(HomeportError, match="no such file"):
         work(home, "restore-files", **(asked | {"paths": [f"{ROOT}/nothing"]}))
     assert list(Layout(home.data).restored.iterdir()) == []
+
+
+def test_files_come_to_another_environment_though_it_is_cut_off(
+    home: FilesHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.backups.prepare()
+    [made] = home.backups.backup(home.storage)
+    assert home.backups.prove("r1", made.snapshot).passed
+    staging = home.data / "storage" / "shop" / "staging"
+    staging.mkdir()
+    (staging / "old").write_text("old")
+    real = FileBackups.put_back
+
+    def dies(self: FileBackups, restored: Any, which: str) -> Any:
+        real(self, restored, which)
+        raise Killed
+
+    def bring(run: str, *, replace: bool) -> Any:
+        return uploads.bring(home.backups, ["r1"], "shop", "production", "staging", run=run, replace=replace)
+
+    def is_cut_off() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(FileBackups, "put_back", dies)
+            with pytest.raises(Killed):
+                bring("b-1", replace=False)
+        assert os.listdir(staging) == ["uploads"]
+
+    layout = Layout(home.data)
+    is_cut_off()
+    uploads.tidy(home.backups, "b-1", "shop", "production", "staging")
+    assert os.listdir(staging) == ["old"]
+    assert [*layout.restored.iterdir(), *layout.replaced.iterdir()] == []
+    is_cut_off()
+    done = bring("b-1", replace=False)
+    assert bring("b-1", replace=False) == done, "nobody heard of it"
+    uploads.tidy(home.backups, "b-1", "shop", "production", "staging")
+    assert os.listdir(staging) == ["uploads"] and orders(staging / "uploads" / "orders.db") == 50
+    assert [p.name for p in layout.replaced.iterdir()] == ["b-1"] and os.listdir(done["former"]) == ["old"]
+    assert bring("b-2", replace=True)["former"] is None
+    assert [p.name for p in layout.replaced.iterdir()] == ["b-1"] and os.listdir(layout.restored) == []

@@ -296,6 +296,12 @@ def test_tables_beside_and_merged(shop: Shop) -> None:
     }
     assert differences == {"public.customers": (None, 50, 50, 0, 0), "public.orders": (41, 50, 10, 5, 1)}
     of = {"app": "shop", "environment": "production", "database": "main", "schema": found["schema"]}
+    shop.home.sql("CREATE UNIQUE INDEX once ON orders ((id % 5)) WHERE id BETWEEN 41 AND 50", APP)
+    with pytest.raises(HomeportError, match='unique constraint "once"') as caught:
+        shop.work("merge", place, **of, missing=True, changed=True)
+    assert "table public.orders" in caught.value.sentence
+    assert "Key (" not in caught.value.sentence and not caught.value.details  # DETAIL has values of rows
+    shop.home.sql("DROP INDEX once", APP)
     merged = shop.work("merge", place, **of, missing=True, changed=True)["merged"]
     assert [(m["table"], m["inserted"], m["updated"], m["created"], m["problems"]) for m in merged] == [
         ("public.customers", 50, 0, True, []),
@@ -310,6 +316,35 @@ def test_tables_beside_and_merged(shop: Shop) -> None:
         assert app.execute("SELECT count(*) FROM customers").fetchone() == (50,)
     shop.work("drop", place, app="shop", environment="production", name=place.side, confirm=place.side)
     assert shop.work("kept", place)["kept"] == []
+
+
+def test_a_table_whose_rows_cannot_be_told_apart_keeps_no_other_back(shop: Shop) -> None:
+    shop.home.sql(
+        "DELETE FROM orders; DELETE FROM customers WHERE id > 40; ALTER TABLE orders DROP CONSTRAINT orders_pkey",
+        APP,
+    )
+    place = shop.place()
+    shop.work("copy", place)
+    compared = shop.work("compare", place)["losses"]
+    found = shop.work("tables", place, tables=["customers", "orders"])
+    shop.work("tidy", place, switches=False)
+    why = "it has no primary key"
+    told = {d["table"]: (d["missing"], d.get("why", "")) for d in found["differences"]}
+    assert told == {"public.customers": (10, ""), "public.orders": (None, why)}
+    assert {k["table"]: (k["back"], k["why"]) for k in compared} == {
+        "public.customers": (10, ""),
+        "public.orders": (None, why),
+    }
+    of = {"app": "shop", "environment": "production", "database": "main", "schema": found["schema"]}
+    merged = shop.work("merge", place, **of, missing=True, changed=True)["merged"]
+    assert [(m["table"], m["inserted"], m["left"]) for m in merged] == [
+        ("public.customers", 10, ""),
+        ("public.orders", 0, why),
+    ]
+    shop.home.sql("ALTER TABLE customers DROP CONSTRAINT customers_pkey CASCADE", APP)
+    with pytest.raises(HomeportError, match="cannot tell which rows of public") as e:
+        shop.work("merge", place, **of, missing=True, changed=False)
+    assert place.side in (e.value.hint or "")
 
 
 def test_kept_databases_go_with_what_they_were_of(shop: Shop) -> None:

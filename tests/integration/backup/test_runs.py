@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from state_db import fresh
 
 from homeport.backup import runs
+from homeport.backup.files.plan import Sources
 from homeport.backup.model import CANCELLED, FAILED, MAKING, PASSED, RETURNING, RUNNING, Step
-from homeport.backup.port import Wanted
+from homeport.backup.port import Wanted, WantedFiles
 from homeport.backup.repositories import Place, Repositories
 from homeport.backup.rounds import Rounds
 from homeport.backup.service import Backups
@@ -32,6 +34,7 @@ class FakeWorker:
     def __init__(self):
         self.asked = []
         self.fail = {}
+        self.results = {}
 
     def run(self, work, request, *, name, told=None, stop=lambda: None, timeout=0):
         self.asked.append(work)
@@ -40,12 +43,12 @@ class FakeWorker:
             raise wrong
         if stop():
             raise STOPPED.error("cannot go on: stopped")
-        return {"made": [work]}
+        return self.results.get(work, {"made": [work]})
 
 
 class Owners:
     def wanted(self):
-        return Wanted()
+        return Wanted(files=(WantedFiles(Sources("homeport", ())),))
 
 
 class Rig:
@@ -102,8 +105,29 @@ def test_a_step_that_fails_is_told_and_what_puts_back_is_done(rig):
     run = rig.begin(*STEPS)
     rig.worker.fail["a"] = WORK_FAILED.error("cannot do it", details=["why"])
     ended = rig.to_end(run.id)
-    assert (ended.state, ended.reason, rig.worker.asked) == (FAILED, "a: cannot do it", ["a", "c"])
+    # What a child that was ended left goes at once, not with the next of its kind.
+    assert (ended.state, ended.reason, rig.worker.asked) == (FAILED, "a: cannot do it", ["a", "clean", "c"])
     assert [s.state for s in ended.steps] == [FAILED, "skipped", PASSED]
+
+
+def test_what_puts_back_is_done_again_where_its_child_was_killed(rig):
+    run = rig.begin(*STEPS)
+    rig.worker.fail["c"] = WORK_FAILED.error("cannot finish c: it was killed")
+    ended = rig.to_end(run.id)
+    assert (ended.state, rig.worker.asked) == (PASSED, ["a", "b", "c", "clean", "c"])
+
+
+def test_a_backup_that_one_repository_lacks_is_kept_as_failed_with_what_the_others_have(rig):
+    error = {"code": "backup.failed", "sentence": "cannot reach far", "hint": "", "details": ["why"]}
+    made = [{"repository": "local", "label": "20261121"}]
+    rig.worker.results["cluster"] = {"made": made, "error": error}
+    rig.worker.results["prove"] = {"failures": []}
+    proofs = [Step(r, "prove", {"repository": r}, needs=("back up",)) for r in ("local", "far")]
+    run = rig.begin(Step("back up", "cluster"), *proofs)
+    ended = rig.to_end(run.id)
+    assert (ended.state, ended.reason) == (FAILED, "back up: cannot reach far")
+    assert [s.state for s in ended.steps] == [FAILED, PASSED, "skipped"]
+    assert ended.steps[0].result == {"made": made} and ended.steps[0].error == error
 
 
 def test_closing_leaves_the_step_for_the_next_control_plane(rig):
@@ -171,6 +195,7 @@ def test_a_repository_that_could_not_be_made_is_none_and_a_second_try_has_the_sa
         ("local", "mnt/b", "six random words here", "backup.bad_repository"),
         ("local", "/mnt/../b", "six random words here", "backup.bad_repository"),
         ("local", "/mnt/b\n", "six random words here", "backup.bad_repository"),
+        ("local", "/d/backups", "six random words here", "backup.bad_repository"),
         ("local", "/mnt/b", "short", "backup.weak_passphrase"),
     ],
 )
@@ -199,6 +224,13 @@ def test_the_last_repository_goes_and_nothing_is_archived_any_more(rig):
     assert rig.worker.asked == ["prepare", "disable"]
     with pytest.raises(HomeportError, check=lambda e: e.code == "backup.no_repositories"):
         rig.backups.back_up(actor="me")
+
+
+def test_backups_of_what_is_not_there_any_more_are_listed_and_marked(rig):
+    add(rig)
+    rig.worker.results["list"] = {"files": [{"series": "homeport"}, {"series": "shop.staging"}]}
+    found = rig.backups.listed()["files"]
+    assert [(f["series"], f["removed"]) for f in found] == [("homeport", False), ("shop.staging", True)]
 
 
 def test_a_recovered_machine_backs_up_nothing_until_a_person_says_so(rig):
@@ -235,8 +267,42 @@ def test_the_newest_runs_are_kept_and_what_runs_is_never_forgotten(rig):
         rig.to_end(ids[-1])
         ids.append(rig.begin(Step("a", "a")).id)
     with rig.store.transaction("me") as tx:
-        runs.forget(tx, 2)
+        runs.forget(tx, 2, states=0)
     assert [r.id for r in rig.backups.runs.list()] == ids[:-3:-1]
     with rig.store.transaction("me") as tx:
-        runs.forget(tx, 0)
+        runs.forget(tx, 0, states=0)
     assert [r.id for r in rig.backups.runs.list()] == ids[-1:]
+
+
+def test_two_who_ask_at_once_do_not_end_each_other(rig):
+    """A child ends another of its name, as one that was left over."""
+    inside, most = [], []
+
+    def run(work, request, **_):
+        inside.append(work)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.remove(work)
+
+    rig.worker.run = run
+    threads = [threading.Thread(target=rig.backups.ask, args=("list", {})) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert most == [1] * 4
+
+
+def test_another_passphrase_is_told_and_what_it_is_is_not(rig):
+    add(rig)
+    rig.backups.set_passphrase("seven other words that nobody knows", actor="ada")
+    told = rig.store.records()[-1]
+    assert (told.kind, told.actor, told.data) == (
+        "backup.passphrase_changed",
+        "ada",
+        {"repositories": ["local"]},
+    )
+    rig.worker.fail["prepare"] = WORK_FAILED.error("cannot reach it")
+    with pytest.raises(HomeportError, match="cannot reach it"):
+        rig.backups.set_passphrase("again other words that nobody knows", actor="ada")
+    assert rig.store.records()[-1] == told

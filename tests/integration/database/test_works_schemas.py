@@ -108,6 +108,8 @@ def test_verify_shows_what_somebody_changed_by_hand(database: Database) -> None:
         conn.execute("alter table t add column stray int")
         conn.execute("create schema homeport")
         conn.execute("create table homeport.heartbeat (at timestamptz)")
+        conn.execute("create schema restored_20261121t163000")  # homeport restore --table
+        conn.execute("create table restored_20261121t163000.t (id serial primary key, a text)")
     [found] = database.do("verify", FIRST)["differences"]
     assert found["sentence"] == "column public.t.stray is there, and no migration makes it"
     assert "+integer" in found["diff"] and database.left() == []

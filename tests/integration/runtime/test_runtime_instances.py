@@ -305,9 +305,13 @@ def test_a_start_cut_short_is_stopped_until_it_is_asked_again(home: Home) -> Non
     with pytest.raises(Interrupted):
         NotAdded(home.data, RealClock()).start(spec)
     home.wait_state(spec.name, InstanceState.STOPPED)
+    written = home.status(spec.name)
+    assert written is not None and not written.known
     home.runtime.start(spec)
     assert spec.port is not None
     wait_for(lambda: home.runtime.owns_listener(spec.name, spec.port))
+    started = home.status(spec.name)
+    assert started is not None and started.known
 
 
 def test_restart_starts_a_stopped_one(home: Home) -> None:

@@ -59,6 +59,7 @@ def test_clusters_first_then_dumps_and_files_and_homeport_s_own_last():
         "prove files of shop.production in far",
         "prove dump shop.production.accounts in local",
         "prove dump shop.production.accounts in far",
+        "keep what is known of them",
         "remove what need not be kept",
     ]
 
@@ -80,6 +81,39 @@ def test_a_backup_that_failed_is_not_proven_and_the_others_are():
     assert made.step("prove cluster main in local").state == SKIPPED
     assert made.step("prove files of homeport in local").state == PASSED
     assert outcome(made) == FAILED
+
+
+ERROR = {"code": "backup.failed", "sentence": "cannot reach far", "hint": "", "details": []}
+
+
+def broken(made, *names):
+    """Each of the named steps has a backup in local and none in far."""
+    for name in names:
+        result = {"made": [{"repository": "local"}], "error": ERROR}
+        made = made.with_step(judged(replace(made.step(name), state=PASSED, result=result)))
+    return made
+
+
+def test_a_backup_that_one_repository_lacks_failed_and_is_proven_in_the_others():
+    begun = run(*plan.backup_steps(WANTED, ("local", "far"), full=False, prove=True))
+    making = [s.name for s in begun.steps if s.work in ("cluster", "files", "dump")]
+    made = played(broken(begun, *making), {})
+    for name in making:
+        step = made.step(name)
+        assert (step.state, step.error) == (FAILED, ERROR)
+        assert step.result == {"made": [{"repository": "local"}]}
+    proofs = {s.name: s.state for s in made.steps if s.work.startswith("prove")}
+    assert set(proofs.values()) == {PASSED, SKIPPED} and len(proofs) == 8
+    assert all((state == PASSED) == name.endswith("in local") for name, state in proofs.items())
+    assert outcome(made) == FAILED
+
+
+def test_what_is_no_proof_needs_all_of_what_it_stands_on():
+    half = judged(Step("a", "cluster", state=PASSED, result={"made": [{"repository": "r"}], "error": ERROR}))
+    other = Step("b", "restore-copy", {"repository": "r"}, needs=("a",))
+    assert next_step(run(half, other)) == (other, "skip")
+    nowhere = replace(half, result=None)
+    assert next_step(run(nowhere, Step("p", "prove", {"repository": "r"}, needs=("a",))))[1] == "skip"
 
 
 def test_a_cancelled_run_puts_back_what_it_has_to():
@@ -141,6 +175,16 @@ def test_a_full_one_counts_for_both_and_what_is_no_backup_of_all_for_none():
     assert plan.last_of((prove, full), NOW, full=False) == plan.last_of((full,), NOW, full=True) == NOW
     assert plan.last_of((run(),), NOW, full=True) is None
     assert plan.last_of((prove,), NOW, full=False) is None
+
+
+def test_the_first_backup_of_a_cluster_is_a_full_one_whoever_asked_for_it():
+    def of(kind, state=PASSED):
+        made = {"made": [{"repository": "local", "kind": kind}]}
+        return run(Step("back up cluster main", "cluster", state=state, result=made))
+
+    assert plan.last_of((of("full"),), NOW, full=True) == NOW
+    assert plan.last_of((of("incr"),), NOW, full=True) is None
+    assert plan.last_of((of("full", FAILED),), NOW, full=True) is None
 
 
 def test_each_series_is_kept_as_its_owner_says():

@@ -1,27 +1,19 @@
 """The steps of a restore, from every prefix; names, losses, and which lines of a dump are wanted beside."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
+import sys
+from pathlib import Path
 
 import pytest
 
-from homeport.backup.model import (
-    CANCELLED,
-    FAILED,
-    PASSED,
-    RETURNING,
-    RUNNING,
-    SKIPPED,
-    Run,
-    Step,
-    next_step,
-)
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+
+from played_steps import AT, played
+
+from homeport.backup.model import CANCELLED, PASSED, SKIPPED, Step
 from homeport.backup.physical.model import AtPoint, AtTime, Newest, OfBackup
 from homeport.backup.restores import commands, plan
 from homeport.backup.restores.contents import _merge
 from homeport.backup.restores.model import Place, beside, losses, target_document, target_of
-
-AT = datetime(2026, 11, 21, 16, 30, tzinfo=UTC)
 
 
 def place(database: str = "shop_production") -> Place:
@@ -36,25 +28,14 @@ def place(database: str = "shop_production") -> Place:
     )
 
 
-def played(steps: tuple[Step, ...], fails: str = "", cancel_at: str = "") -> dict[str, str]:
-    """How each step ends where one fails, or somebody cancels while it runs."""
-    run = Run("b-0123456789", "restore", "x", RETURNING, {}, "me", RUNNING, steps, "", AT, None)
-    while (found := next_step(run)) is not None:
-        step, how = found
-        state = {"skip": SKIPPED, "cancel": CANCELLED}.get(how, PASSED)
-        if step.name == cancel_at:
-            run = replace(run, cancel="somebody")
-        if how == "do" and step.name in (fails, cancel_at):
-            state = FAILED if step.name == fails else CANCELLED
-        run = run.with_step(replace(step, state=state))
-    return {s.name: s.state for s in run.steps}
-
-
 WHOLE = plan.whole("main", "b-0123456789", {"kind": "newest"}, "", synchronous=False, hold=True)
 IN_PLACE = plan.in_place(place(), {"kind": "newest"}, "", {}, hold=True, rollback="r1")
 
 
-@pytest.mark.parametrize("steps", [IN_PLACE, WHOLE])
+FILES = plan.files({"paths": []}, hold=True, restart=True)
+
+
+@pytest.mark.parametrize("steps", [IN_PLACE, WHOLE, FILES])
 def test_whatever_fails_writers_go_on_and_no_copy_is_left(steps: tuple[Step, ...]) -> None:
     last = steps[-1].name
     names = [s.name for s in steps if not s.always]
@@ -72,9 +53,18 @@ def test_nothing_is_switched_to_that_was_not_compared_and_no_data_go_back_withou
     assert [s.name for s in IN_PLACE][:3] == [plan.BACK, plan.HOLD, plan.COPY]
 
 
+def test_to_find_out_what_a_cluster_would_lose_nothing_is_touched_and_no_copy_is_left() -> None:
+    steps = plan.looking_at_all("main", "b-0123456789", {"kind": "newest"}, "")
+    works = {s.work for s in steps}
+    assert works == {"restore-copy", "restore-compare-cluster", "restore-tidy-look"}
+    for s in steps[:-1]:
+        assert played(steps, fails=s.name)[plan.TIDY] == PASSED
+        assert played(steps, cancel_at=s.name)[plan.TIDY] == PASSED
+
+
 def test_writable_on_request() -> None:
     steps = plan.in_place(place(), {"kind": "newest"}, "", {}, hold=False)
-    assert [s.name for s in steps] == [plan.COPY, plan.TAKE, plan.SWITCH, plan.TIDY]
+    assert [s.name for s in steps] == [plan.COPY, plan.TAKE, plan.SWITCH, plan.SCHEMA, plan.TIDY]
     assert set(played(steps).values()) == {PASSED}
 
 

@@ -1,5 +1,6 @@
 """Steps of a drill, which scenario is next, and what its report says."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,6 +29,7 @@ from homeport.backup.model import FAILED, PASSED, RUNNING, SKIPPED, Run, next_st
 from homeport.backup.physical.manifest import Manifest, Table
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
+from homeport.spec.model_backup import DRILLS
 
 NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
 
@@ -106,12 +108,59 @@ def test_the_scenario_rehearsed_longest_ago_is_next():
     assert plan.next_scenario(last, ("machine-lost", "passphrase-wrong")) == "passphrase-wrong"
 
 
+def timed(**values):
+    return plan.Timed(**{"key": 1, "of": "shop", "line": "0 5 * * 0", "timezone": "UTC", "since": NOW,
+                         "cluster": "main", **values})  # fmt: skip
+
+
 def test_a_drill_is_due_once_for_each_time_of_the_schedule():
-    sunday = "0 5 * * 0"
+    sunday = NOW + timedelta(days=1)
     assert NOW.strftime("%a") == "Sat"
-    assert not plan.is_due(sunday, NOW, NOW + timedelta(hours=23))
-    assert plan.is_due(sunday, NOW, NOW + timedelta(hours=25))
-    assert not plan.is_due(sunday, NOW + timedelta(hours=24), NOW + timedelta(hours=25))
+    assert timed().due(sunday - timedelta(hours=1)) is None
+    assert timed().due(sunday + timedelta(hours=1)) == sunday == timed().next_at
+    assert timed(since=sunday).due(sunday + timedelta(hours=1)) is None
+    assert timed(timezone="Europe/Berlin").due(sunday) == sunday - timedelta(hours=1)
+
+
+def test_a_drill_that_did_not_begin_is_missed_after_a_while():
+    sunday = NOW + timedelta(days=1)
+    assert timed().late(sunday + plan.LATE - timedelta(seconds=1)) is None
+    assert timed().late(sunday + plan.LATE) == sunday
+
+
+def test_the_clock_chooses_what_can_be_rehearsed():
+    assert plan.possible(timed(), 2) == NAMES
+    assert "repository-unreachable" not in plan.possible(timed(), 1)
+    assert plan.possible(timed(scenarios=("repository-unreachable",)), 1) == ("repository-unreachable",)
+    without = plan.possible(timed(cluster=""), 2)
+    assert without == ("machine-lost", "repository-unreachable", "passphrase-wrong")
+    assert plan.possible(timed(cluster="", scenarios=("table-dropped",)), 2) == ()
+
+
+def rehearsed(scenario, *, passed, actor="homeport", cluster="main"):
+    found = report.of(ended(begun(), "" if passed else RESTORE, verify={"rpo": 0.0}), at(0))
+    return replace(found, scenario=scenario, actor=actor, cluster=cluster)
+
+
+def test_a_failed_drill_is_told_until_one_of_its_kind_has_passed():
+    bad, good = rehearsed("table-dropped", passed=False), rehearsed("table-dropped", passed=True)
+    assert plan.not_passed([bad, good], "homeport") == (bad,)
+    assert plan.not_passed([good, bad], "homeport") == ()
+    by_hand = rehearsed("table-dropped", passed=True, actor="anna")
+    assert plan.not_passed([by_hand, bad], "homeport") == ()
+    other = rehearsed("cluster-lost", passed=True)
+    assert plan.not_passed([other, bad, bad], "homeport") == (bad,)
+    elsewhere = rehearsed("table-dropped", passed=True, cluster="second")
+    assert plan.not_passed([elsewhere, bad], "homeport") == (bad,)
+
+
+def test_what_a_person_tried_and_failed_is_no_alarm():
+    by_hand = rehearsed("table-dropped", passed=False, actor="anna")
+    assert plan.not_passed([by_hand], "homeport") == ()
+
+
+def test_the_file_of_an_app_knows_every_scenario():
+    assert DRILLS == NAMES
 
 
 def test_a_report_measures_from_the_accident_to_the_smoke_test():
@@ -126,13 +175,14 @@ def test_a_report_measures_from_the_accident_to_the_smoke_test():
 @pytest.mark.parametrize(
     ("targets", "rpo", "says"),
     [
-        ({"rpo": 60.0, "rto": 30.0}, 0.0, "it took 50.0 s; the target is 30.0 s"),
-        ({"rpo": 1.0, "rto": 900.0}, 3.0, "3.0 s of writes were lost; the target is 1.0 s"),
+        ({"rpo": 60.0, "rto": 30.0}, 0.0, "back after 50.0 s, 30.0 s wanted"),
+        ({"rpo": 1.0, "rto": 900.0}, 3.0, "3.0 s of writes were lost, at most 1.0 s wanted"),
     ],
 )
 def test_a_missed_target_is_no_pass(targets, rpo, says):
     found = report.of(ended(begun(targets=targets), verify={"rpo": rpo}), at(0))
     assert not found.passed and found.wrong == (says,)
+    assert found.todo and "Nothing" not in report.markdown(found)
     assert report.of(ended(begun(), verify={"rpo": rpo}), at(0)).passed
 
 
@@ -147,6 +197,14 @@ def test_a_phase_that_failed_is_no_pass_and_is_told(failing):
     assert not found.passed and found.wrong[0] == f"{failing}: cannot do it"
     assert (found.rto is None) == (failing in PHASES)
     assert report.PERSON["drill.smoke_failed"] in found.todo
+
+
+def test_people_have_nothing_to_do_only_where_it_passed():
+    assert "Nothing: the machine did all of it." in report.markdown(report.of(ended(begun()), at(0)))
+    failed = replace(report.of(ended(begun(), RESTORE), at(0)), todo=())
+    assert "Mend what went wrong, then rehearse it again: homeport drill table-dropped." in report.markdown(
+        failed
+    )
 
 
 def test_a_cancelled_drill_is_no_pass():
@@ -177,6 +235,12 @@ def test_paper_takes_whatever_a_name_holds_and_is_the_same_twice():
     run = run.with_step(replace(step, result={**step.result, "told": ["<b>Ω & \x00 </para>", "x" * 3000]}))
     found = report.of(run, at(0))
     assert pdf(found).startswith(b"%PDF-") and pdf(found) == pdf(found)
+
+
+def test_paper_names_the_machine_and_homeports_version():
+    found = report.of(ended(begun()), at(0))
+    author = re.search(rb"/Author \((.*?)\) /", pdf(found, "Homeport 9.8.7 on host-a"))
+    assert author is not None and author[1] == b"Homeport 9.8.7 on host-a"
 
 
 def test_scenarios_are_told_apart():

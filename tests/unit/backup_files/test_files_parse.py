@@ -20,7 +20,14 @@ from homeport.backup.files.model import (
     Snapshot,
     is_series,
 )
-from homeport.backup.files.plan import candidates, judge_locks, retained, sources, unfinished
+from homeport.backup.files.plan import (
+    candidates,
+    judge_locks,
+    retained,
+    sources,
+    unfinished,
+    worth_trying,
+)
 from homeport.backup.files.restoring import part
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
@@ -119,6 +126,8 @@ def test_what_is_not_there_is_not_asked_for_again_and_again() -> None:
     assert parse.is_lasting(line.encode())
     assert not parse.is_lasting(line.replace("data/bf>", "lock/bf>").encode())
     assert not parse.is_lasting(b"Load(<data/bf>, 2, 0) returned error, retrying after 5.6s: unexpected EOF")
+    full = "Save(<data/bf>) returned error, retrying after 552ms: write /r/data/bf/bf-tmp-1: no space left on device"
+    assert parse.is_lasting(full.encode()) and parse.verdict(full)[0].code == "backup.disk_full"
 
 
 # Answers
@@ -165,6 +174,24 @@ def test_a_backup_counts_with_its_manifest() -> None:
     assert {k: [s.id for s in v] for k, v in candidates(found).items()} == {"shop.production": ["d1"]}
     assert candidates(found, NOW - timedelta(hours=3)) == {}
     assert parse.snapshots("null") == ((), ())
+
+
+def test_the_size_of_a_backup_is_read_where_restic_keeps_it() -> None:
+    new = entry("d2", 1, "series=shop.production") | {"summary": {"total_bytes_processed": 1234}}
+    found, _ = parse.snapshots(json.dumps([new, entry("d1", 2, "series=shop.production")]))
+    assert [(s.id, s.bytes) for s in found] == [("d1", 0), ("d2", 1234)]
+
+
+def test_of_records_the_newest_stay_and_the_others_go_at_once() -> None:
+    def listed(count: int) -> str:
+        return json.dumps([
+            {"id": f"k{n:02}", "time": f"2026-11-21T{n:02}:00:00Z", "tags": [commands.RECORDS_TAG]}
+            for n in reversed(range(count))
+        ])  # fmt: skip
+
+    few, many = listed(parse.MOST_RECORDS), listed(parse.MOST_RECORDS + 1)
+    assert parse.records(few)[-2:] == ("k10", "k11") and parse.snapshots(few) == ((), ())
+    assert parse.snapshots(many) == ((), tuple(f"k{n:02}" for n in range(10)))
 
 
 def test_series_are_kept_each_by_itself() -> None:
@@ -214,6 +241,8 @@ OURS = Run(7, NOW - timedelta(minutes=2))
         ([lock(), lock(8, "there")], set(), [OURS], True, True),
         ([lock(), lock(8, "there", minutes=31)], set(), [OURS], False, True),
         ([lock()], set(), [Run(7, NOW)], False, True),
+        ([lock(minutes=31)], set(), [], True, False),
+        ([lock(minutes=31)], {7}, [], False, True),
     ],
 )
 def test_only_what_is_provably_ours_is_unlocked(
@@ -269,3 +298,26 @@ def test_a_part_of_a_backup_has_the_copies_of_its_databases() -> None:
     )  # fmt: skip
     with pytest.raises(HomeportError, match="no such file"):
         part(MANIFEST, ["s/b", "s/bc"])
+
+
+@pytest.mark.parametrize(
+    ("text", "id"),
+    [
+        ('[{"current": false, "id": "eb51c4be"}, {"current": true, "id": "52652df3"}]', "52652df3"),
+        ('[{"current": false, "id": "eb51c4be"}]', ""),
+        ('[{"current": true, "id": "../x"}]', ""),
+        ('{"current": true}', ""),
+        ("null", ""),
+        ("repository is already locked", ""),
+    ],
+)
+def test_the_key_that_opened_is_known_or_not(text: str, id: str) -> None:
+    assert parse.current_key(text) == id
+
+
+def test_behind_damage_that_the_newest_share_the_first_of_each_hour_is_tried() -> None:
+    minutes = [*range(0, 8), 60, 120, 180]  # from 12:00 back to 11:53, and one in each hour before
+    found = [Snapshot(f"s{n}", NOW + timedelta(minutes=8 - n), "homeport", "m") for n in minutes]
+    tried = [s.id for s in worth_trying(found, 3)]
+    assert tried == ["s0", "s1", "s2", "s7", "s60", "s120"]
+    assert worth_trying(found[:2], 3) == tuple(found[:2]) and worth_trying((), 3) == ()

@@ -35,6 +35,14 @@ def test_extensions_come_from_the_superuser_and_what_is_beyond_a_database_from_n
         "TABLE DATA crm people postgres",
     ]
     assert "SCHEMA - ext" in contents(LISTED).rest
+    assert found.left_out == (
+        "EVENT TRIGGER noted",
+        "PUBLICATION all_of_it",
+        "PUBLICATION TABLE crm all_of_it people",
+        "SUBSCRIPTION theirs",
+    )
+    rights = "3500; 0 0 ACL crm TABLE people postgres\n3501; 826 1 DEFAULT ACL crm DEFAULT PRIVILEGES FOR TABLES x\n"
+    assert contents(LISTED + rights).rights == rights and found.rights == ""
 
 
 def test_extensions_of_the_sql() -> None:

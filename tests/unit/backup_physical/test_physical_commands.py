@@ -170,3 +170,40 @@ def test_progress_adds_up() -> None:
     assert counter.feed(b"0%) checksum d8\n") and counter.done == 448 * 1024 + 1536 * 1024
     assert counter.share == 0.5
     assert parse.Counter().progress(0.0).rate == 0.0
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "why"),
+    [
+        (101, "ERROR: [101]: [500] Internal Server Error", "its store answers with error 500"),
+        (
+            42,
+            "ERROR: [042]: no\nFileReadError: unexpected EOF reading HTTP content",
+            "cuts its answers short",
+        ),
+        (
+            42,
+            "ERROR: [042]: timeout after 10000ms waiting for read from 'localhost:443'",
+            "its store does not answer",
+        ),
+    ],
+)
+def test_a_store_that_fails_is_not_taken_for_damage(status: int, text: str, why: str) -> None:
+    found, told, _ = parse.verdict(status, text, opened=True)
+    assert found.code == "backup.repository_unreachable" and why in told
+    assert parse.problem(text) == (found, told)
+
+
+def test_a_store_that_fails_ends_a_recovery_and_is_not_taken_for_the_end_of_the_log() -> None:
+    argv = commands.restore(
+        BackupLayout(Path("/d"), "main"), 2, "L", Path("/d/my copy"), kind="default", timeline=1, idle=False
+    )
+    [fetch] = [a for a in argv if a.startswith("--recovery-option=restore_command=")]
+    assert '--repo=2 "--pg1-path=/d/my copy" archive-get %f "%p" ||' in fetch
+    assert fetch.endswith("|| { test $? -eq 1 && exit 1; exit 126; }")
+
+
+def test_what_a_new_label_would_have_to_come_after() -> None:
+    said = "ERROR: [106]: new backup label 'A_B' is not later than latest backup label '20261121-203647F'"
+    assert parse.latest_label(["HINT: x", said]) == "20261121-203647F"
+    assert parse.latest_label(["HINT: is there clock skew?"]) is None

@@ -193,3 +193,14 @@ def test_a_manifest_is_read_as_it_was_kept() -> None:
     kept = Manifest("p", "0/1", 1, NOW, (7,), (Table("shop", "public", "orders", 3, "9", 12.5),), ("x",))
     assert Manifest.of(kept.document()) == kept and kept.rows == 3
     assert share(10, 20) == 100 and share(80, 20) == 25
+
+
+def test_a_repository_that_is_full_or_was_emptied_is_named() -> None:
+    def of(numbers: tuple[int, ...], free: int) -> list[str]:
+        there = {"r": archive(*numbers)}
+        found = findings(LOOK, COMMAND, there, {"r": ()}, {}, receiver_runs=True, free={"r": free})
+        return [f.code for f in found]
+
+    assert of((8, 9), 32 << 20) == []
+    assert of((8, 9), (32 << 20) - 1) == ["repository_full"]
+    assert of((), 1 << 40) == ["repository_empty"]

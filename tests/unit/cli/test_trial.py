@@ -1,7 +1,7 @@
 """A release on trial, and what people say to it."""
 
 import pytest
-from cli_rig import change, ended, record
+from cli_rig import change, ended, environment, record
 
 ROLLOUT = "/v1/apps/shop/environments/production/rollout"
 CHANGE = "/v1/changes/c-0123456789"
@@ -48,3 +48,30 @@ def test_abort_neither_replays_the_deploy_nor_calls_what_was_wanted_an_error(cli
     ]
     cli.client.streams[CHANGE + "/stream"] = [("done", ended("promoted", "r2"))]
     assert "cannot abort deploy c-0123456789: r2 serves" in cli.run("rollout", "abort", status=5).output
+
+
+def test_a_steps_figures_follow_its_beginning_and_are_told_at_once(cli):
+    """They are read later than events: those of a step that was not told yet would stand above it."""
+
+    def step(number):
+        return record("canary.step", release="r2", step=number, of=3, share=0.25 * number)
+
+    cli.client.answers[CHANGE] = change()
+    cli.client.streams[CHANGE + "/stream"] = [
+        ("trial", trial(step=0, share=0.25)),
+        step(1),
+        ("trial", trial(step=0, share=0.25)),
+        ("trial", trial(step=1, share=0.5)),
+        step(2),
+        ("trial", trial(step=1, share=0.5)),
+        ("done", ended("promoted", "r2")),
+    ]
+    cli.client.answers["/v1/apps/shop/environments/production/restarts"] = change()
+    cli.client.answers["/v1/apps/shop/environments/production"] = environment()
+    lines = [line.split(" · ")[0].strip() for line in cli.run("restart").output.splitlines()]
+    assert lines[:4] == [
+        "✓ canary   r2 gets 25 % of the requests (step 1 of 3)",
+        "r2 at 25 % no requests yet",
+        "✓ canary   r2 gets 50 % of the requests (step 2 of 3)",
+        "r2 at 50 % no requests yet",
+    ]

@@ -42,6 +42,15 @@ def test_every_error_and_exit_status_is_described(pages):
     assert all(kind.exit_status == 1 or f"| {kind.exit_status} |" in pages["cli.md"] for kind in Kind)
 
 
+def test_a_command_that_is_a_group_too_is_described_with_its_options(pages):
+    section = pages["cli.md"].partition("## homeport restore\n")[2].partition("\n## ")[0]
+    assert "homeport restore [OPTIONS] [COMMAND]" in section
+    for option in ("--at TIME", "--before-deploy RELEASE", "--plan", "--table TABLE"):
+        assert f"`{option}`" in section
+    assert "## homeport drill\n" in pages["cli.md"]
+    assert "## homeport backup\n" not in pages["cli.md"]  # does nothing by itself
+
+
 def test_links_between_pages_lead_somewhere():
     broken = []
     root = DOCS.parent

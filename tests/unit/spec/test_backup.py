@@ -4,7 +4,7 @@ import pytest
 
 from homeport.kernel.errors import HomeportError
 from homeport.spec.model import Spec
-from homeport.spec.model_backup import Backup, Keep, Mask, ProofQuery
+from homeport.spec.model_backup import PROOF_RATE, Backup, Keep, Mask, ProofQuery
 from homeport.spec.parse import parse
 
 APP = '[app]\nname = "shop"\n[processes.web]\ncommand = "run"\n[database.main]\n[database.reports]\n'
@@ -33,6 +33,12 @@ full = "@weekly"
 timezone = "Europe/Berlin"
 window = "14d"
 synchronous = true
+proof_rate = "40MB/s"
+rate = "1GiB/s"
+rpo = "30s"
+rto = "5m"
+drill = "weekly"
+drill_scenarios = ["cluster-lost", "table-dropped"]
 keep = { hourly = 48, monthly = 0 }
 [backup.proof]
 orders = " SELECT 1; "
@@ -54,7 +60,14 @@ database = "reports"
             Mask("public.users", "email", "email"),
             Mask("crm.people", "born", "date", "reports"),
         ),
+        1 << 30, 40_000_000, 30.0, 300.0, "@weekly", ("cluster-lost", "table-dropped"),
     )  # fmt: skip
+
+
+def test_a_rate_may_be_none() -> None:
+    backup = read('[backup]\nproof_rate = "unlimited"').backup
+    assert backup is not None and (backup.rate, backup.proof_rate) == (None, None)
+    assert Backup().proof_rate == PROOF_RATE == 100_000_000
 
 
 def test_an_environment_alone_may_be_backed_up_and_changes_what_the_app_says() -> None:
@@ -76,6 +89,17 @@ def test_an_environment_alone_may_be_backed_up_and_changes_what_the_app_says() -
         ("[backup.keep]\nhourly = -1", "at 'backup.keep.hourly': must be a whole number from 0 to 1000"),
         ("[backup]\nfull = '0 99 * * *'", "at 'backup.full': "),
         ("[backup]\ntimezone = 'Berlin'", "at 'backup.timezone': "),
+        ("[backup]\nproof_rate = '1MB/s'", "at 'backup.proof_rate': must be a rate from 5MB/s to 100GB/s"),
+        ("[backup]\nrate = '10MB'", "at 'backup.rate': must be a rate"),
+        ("[backup]\nrate = 0", "at 'backup.rate': must be a rate"),
+        ("[backup]\nrpo = '0s'", "at 'backup.rpo': must be a duration from 1s"),
+        ("[backup]\ndrill = 'sometimes'", "at 'backup.drill': must have five fields"),
+        ("[backup]\ndrill_scenarios = []", "at 'backup.drill_scenarios': must be an array of scenarios"),
+        ("[backup]\ndrill_scenarios = ['fire']", "at 'backup.drill_scenarios': must be \"table-dropped\""),
+        (
+            "[backup]\ndrill_scenarios = ['cluster-lost', 'cluster-lost']",
+            "at 'backup.drill_scenarios': must name each scenario once",
+        ),
         ("[[backup]]", "at 'backup': must be a table"),
         ("[backup.repositories.here]\npath = '/b'", "at 'backup.repositories': unknown"),
         ("[backup.proof]\na = ''", "at 'backup.proof.a': must be an SQL query"),

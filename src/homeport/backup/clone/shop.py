@@ -18,7 +18,7 @@ from homeport.backup.clone.errors import CLONE_FAILED
 from homeport.backup.files import toc
 from homeport.backup.restores.workshop import DUMP, LONG, MARK, Workshop
 from homeport.backup.toolbox import Toolbox
-from homeport.database import machine, roles
+from homeport.database import machine, refused, roles
 from homeport.database.commands import as_user
 from homeport.database.connect import Connection, first_line
 from homeport.database.model import SUPERUSER, Cluster, Provisioned
@@ -100,7 +100,7 @@ class CloneShop(Workshop):
                 check=False,
             )
         if not ran.ok:
-            said = [line for line in ran.stderr.splitlines() if line.strip()]
+            said = refused.lines_of(ran.stderr)
             raise CLONE_FAILED.error(
                 f"cannot fill {database}: pg_restore ended with status {ran.returncode}", details=said[-8:]
             )

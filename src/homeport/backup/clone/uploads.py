@@ -17,24 +17,29 @@ STORAGE = "storage"
 
 
 def bring(
-    found: FileBackups, repositories: Sequence[str], app: str, source: str, target: str, *, replace: bool
+    found: FileBackups,
+    repositories: Sequence[str],
+    app: str,
+    source: str,
+    target: str,
+    *,
+    run: str,
+    replace: bool,
 ) -> dict[str, Any]:
     """The newest proven backup of ``source``'s files; cut off anywhere, it is done again.
 
     What ``target`` had is kept, unless ``replace``. Raises ``backup.not_proven_yet``, and what a restore does.
     """
     repository, snapshot = _newest(found, repositories, app, source)
-    # Nobody else brings files back meanwhile: what lies there was left by one who was killed.
-    for left in found.layout.restored.glob(f"{snapshot.id[:12]}-*"):
-        files.remove_tree(left, within=found.layout.data)
     there, here = f"{STORAGE}/{app}/{source}", f"{STORAGE}/{app}/{target}"
-    restored = found.restore(repository, snapshot.id, (there,))
-    try:
-        (restored.tree / here).parent.mkdir(parents=True, exist_ok=True)
-        os.rename(restored.tree / there, restored.tree / here)
-        former = found.put_back(restored, here)
-    finally:
-        found.discard(restored)
+    tidy(found, run, app, source, target)
+    restored = found.restore(repository, snapshot.id, (there,), name=run)
+    _rename(restored.tree, there, here)
+    kept = found.layout.replaced / run / here
+    # Where it is there, this was done already, and nobody heard of it.
+    former = kept if os.path.lexists(kept) else found.put_back(restored, here)
+    # From here on it is not taken back.
+    found.discard(restored)
     if former is not None and replace:
         files.remove_tree(_top(found, former), within=found.layout.data)
         former = None
@@ -44,6 +49,22 @@ def bring(
         "snapshot": snapshot.id,
         "former": str(former) if former else None,
     }
+
+
+def tidy(found: FileBackups, run: str, app: str, source: str, target: str) -> None:
+    """What stood in the place of files that a call brought which was cut off stands there again."""
+    tree = found.layout.restored / run
+    here = f"{STORAGE}/{app}/{target}"
+    if tree.is_dir():
+        _rename(tree, f"{STORAGE}/{app}/{source}", here)
+    found.take_back(run, (here,))
+
+
+def _rename(tree: Path, there: str, here: str) -> None:
+    """Within what was restored, from where the source has it to where the target does."""
+    if os.path.lexists(tree / there):
+        (tree / here).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(tree / there, tree / here)
 
 
 def _newest(found: FileBackups, repositories: Sequence[str], app: str, source: str) -> tuple[str, Snapshot]:

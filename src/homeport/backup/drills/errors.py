@@ -6,6 +6,12 @@ UNKNOWN = declare("drill.unknown_scenario", Kind.NOT_FOUND, "No drill has that n
 UNKNOWN_REPORT = declare("drill.unknown_report", Kind.NOT_FOUND, "No drill has that id.")
 NO_CLUSTER = declare("drill.no_cluster", Kind.NOT_FOUND, "There is no cluster that a drill could copy.")
 BAD_SCHEDULE = declare("drill.bad_schedule", Kind.INVALID, "When drills are due cannot be read.")
+NOT_NOW = declare(
+    "drill.not_now",
+    Kind.CONFLICT,
+    "A deploy is under way, or the disk is short: a drill by the clock waits.",
+    retry=True,
+)
 NOT_ASKED = declare("drill.passphrase_not_asked", Kind.INVALID, "A scenario has no use for the passphrase.")
 NOTHING_TO_BREAK = declare(
     "drill.nothing_to_break", Kind.CONFLICT, "No table has rows, or none that a scenario could spoil."

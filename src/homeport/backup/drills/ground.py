@@ -207,9 +207,6 @@ class Ground:
             timeline=self.manifest.timeline if isinstance(target, AtPoint) else None,
             served=self.box.physical(self.cluster).records.served(),
         )
-        # One that is killed leaves such memory behind; in its directory it goes with that.
-        with (into / "postgresql.conf").open("a") as conf:
-            conf.write("dynamic_shared_memory_type = 'mmap'\n")
         return restored
 
     def at_mark(self) -> AtPoint:

@@ -18,8 +18,8 @@ GOOD = "#067647"
 BAD = "#b42318"
 
 
-def pdf(report: Report) -> bytes:
-    """The same content gives the same bytes."""
+def pdf(report: Report, by: str = "Homeport") -> bytes:
+    """The same content gives the same bytes. ``by``: which Homeport, and on what machine."""
     from reportlab.lib import pagesizes, styles
     from reportlab.lib.units import mm
     from reportlab.platypus import ListFlowable, Paragraph, SimpleDocTemplate, Spacer
@@ -35,6 +35,7 @@ def pdf(report: Report) -> bytes:
     story: list[Any] = [
         Paragraph(f'<font color="{colour}">{_safe(reports.title(report))}</font>', top),
         text(reports.about(report)),
+        text(f"Written by {by}."),
         Spacer(1, 4 * mm),
         _table([("", "measured", "target", ""), *reports.outcome(report)], (70, 40, 30, 30), text),
     ]
@@ -51,14 +52,14 @@ def pdf(report: Report) -> bytes:
     story += [text("Timeline", head), _table(rows, (22, 28, 18, 18, 84), text)]
     if report.figures:
         story += [text("Figures", head), _table(list(reports.figures(report)), (85, 85), text)]
-    todo = report.todo or ("Nothing: the machine did all of it.",)
+    todo = report.todo or (f"{reports.nothing(report)}.",)
     story += [
         text("What people have to do", head),
         ListFlowable([text(t) for t in todo], bulletType="bullet"),
     ]
     out = io.BytesIO()
     document = SimpleDocTemplate(
-        out, pagesize=pagesizes.A4, title=reports.title(report), author="Homeport", invariant=1,
+        out, pagesize=pagesizes.A4, title=reports.title(report), author=_plain(by), invariant=1,
         leftMargin=20 * mm, rightMargin=20 * mm, topMargin=18 * mm, bottomMargin=18 * mm,
     )  # fmt: skip
     document.build(story)
@@ -90,5 +91,9 @@ def _table(rows: Sequence[tuple[str, ...]], widths: tuple[int, ...], text: Any) 
 
 def _safe(words: str) -> str:
     """The built-in fonts know Latin-1; markup of reportlab's own is none here."""
+    return escape(_plain(words))
+
+
+def _plain(words: str) -> str:
     plain = "".join(c if c.isprintable() else " " for c in words)[:LONGEST]
-    return escape(plain.encode("latin-1", "replace").decode("latin-1"))
+    return plain.encode("latin-1", "replace").decode("latin-1")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from homeport.backup.drills.model import NAMES, PHASES, REPORT, TIDY
+from homeport.backup.drills.model import NAMES, PHASES, REPORT, SCENARIOS, TIDY, Report
 from homeport.backup.model import Step
 from homeport.spec.schedule import Schedule
+
+LATE = timedelta(hours=1)
+"""So long after its time a drill that did not begin is missed: deploys and restores go first."""
 
 
 def steps(
@@ -32,6 +36,58 @@ def next_scenario(last: Mapping[str, datetime], possible: Sequence[str] = NAMES)
     return never[0] if never else min(possible, key=lambda name: last[name])
 
 
-def is_due(line: str, since: datetime, now: datetime) -> bool:
-    """``since``: when the schedule was set, or a drill began by it."""
-    return bool(Schedule(line).due(since, now, most=1))
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A schedule of drills, the machine's own or an environment's."""
+
+    key: int
+    of: str
+    """Whose, for people."""
+    line: str
+    timezone: str
+    since: datetime
+    """When it was set, or a drill began by it."""
+    cluster: str
+    """Whose recovery is rehearsed; "": there is none."""
+    scenarios: tuple[str, ...] = NAMES
+
+    def due(self, now: datetime) -> datetime | None:
+        """The newest time at which a drill was due and none has begun since."""
+        found = Schedule(self.line, self.timezone).due(self.since, now, most=1)
+        return found[-1] if found else None
+
+    @property
+    def next_at(self) -> datetime:
+        return Schedule(self.line, self.timezone).next(self.since)
+
+    def late(self, now: datetime) -> datetime | None:
+        """As :meth:`due`, where it is so long ago that it counts as missed."""
+        return self.due(now - LATE)
+
+
+def possible(timed: Timed, repositories: int) -> tuple[str, ...]:
+    """Scenarios that the clock may choose: another repository is only asked for where there are several."""
+    return tuple(
+        s.name
+        for s in SCENARIOS
+        if s.name in timed.scenarios
+        and (timed.cluster or not s.needs_cluster)
+        and (repositories > 1 or s.name != "repository-unreachable" or len(timed.scenarios) == 1)
+    )
+
+
+def not_passed(reports: Iterable[Report], by: str) -> tuple[Report, ...]:
+    """Of each scenario and cluster the newest that ``by`` began, where neither it nor any since has passed.
+
+    ``reports``: the newest first.
+    """
+    done: set[tuple[str, str]] = set()
+    found: list[Report] = []
+    for report in reports:
+        what = (report.scenario, report.cluster)
+        if what in done or not (report.passed or report.actor == by):
+            continue
+        done.add(what)
+        if not report.passed:
+            found.append(report)
+    return tuple(found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from zlib import crc32
 
 import sqlalchemy as sa
 
@@ -16,6 +18,8 @@ from homeport.journal.store import Store, Transaction, parse_time, text_time
 
 _D = tables.drill_reports.c
 _S = tables.drill_schedule.c
+MACHINE = 1
+"""The key of the machine's own schedule."""
 
 
 def reports_directory(data_dir: Path) -> Path:
@@ -83,27 +87,46 @@ class Reports:
                 )
             )
 
-    # The schedule
+    # Schedules
 
     def schedule(self) -> tuple[str, datetime] | None:
-        """(its line, since when the next time is looked for)"""
+        """Of the machine: (its line, since when the next time is looked for)"""
+        return self.schedules().get(MACHINE)
+
+    def schedules(self) -> dict[int, tuple[str, datetime]]:
+        """The machine's, and those of environments (:func:`key_of`)."""
         with self._store.read() as c:
-            row = c.execute(sa.select(tables.drill_schedule)).first()
-        return (row.line, parse_time(row.since)) if row is not None else None
+            rows = c.execute(sa.select(tables.drill_schedule)).all()
+        return {r.id: (r.line, parse_time(r.since)) for r in rows}
+
+    def keep_schedules(self, lines: Mapping[int, str]) -> None:
+        """Of environments, as they are wanted now: a new line counts from now on."""
+        known = {key: line for key, (line, _) in self.schedules().items() if key != MACHINE}
+        if known == lines:
+            return
+        with self._store.transaction("homeport") as tx:
+            for key in known.keys() | lines.keys():
+                if known.get(key) != lines.get(key):
+                    _put(tx, key, lines.get(key, ""), tx.now)
 
     def set_schedule(self, line: str, *, actor: str) -> None:
         """ "" is none."""
         with self._store.transaction(actor) as tx:
-            _put(tx, line, tx.now)
+            _put(tx, MACHINE, line, tx.now)
             tx.append(events.DrillsScheduled(line=line))
 
-    def began(self, at: datetime) -> None:
-        """A drill was due at ``at``, and began or could not."""
+    def began(self, key: int, at: datetime) -> None:
+        """A drill that was due by a schedule began at ``at``."""
         with self._store.transaction("homeport") as tx:
-            tx.execute(tables.drill_schedule.update().values(since=text_time(at)))
+            tx.execute(tables.drill_schedule.update().where(_S.id == key).values(since=text_time(at)))
 
 
-def _put(tx: Transaction, line: str, at: datetime) -> None:
-    tx.execute(tables.drill_schedule.delete())
+def key_of(app: str, environment: str) -> int:
+    """Of an environment's schedule; never the machine's."""
+    return crc32(f"{app} {environment}".encode()) + MACHINE + 1
+
+
+def _put(tx: Transaction, key: int, line: str, at: datetime) -> None:
+    tx.execute(tables.drill_schedule.delete().where(_S.id == key))
     if line:
-        tx.execute(tables.drill_schedule.insert().values(id=1, line=line, since=text_time(at)))
+        tx.execute(tables.drill_schedule.insert().values(id=key, line=line, since=text_time(at)))

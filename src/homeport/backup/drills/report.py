@@ -43,10 +43,13 @@ def of(run: Run, at: str) -> Report:
         rto = None
     rpo = figures.get("rpo")
     if rto is not None and rto > targets.rto:
-        wrong.append(f"it took {format_duration(rto)}; the target is {format_duration(targets.rto)}")
+        wrong.append(f"back after {format_duration(rto)}, {format_duration(targets.rto)} wanted")
+        todo.append(
+            "Be back sooner: the timeline says which phase took long; or want less: [backup] rto, --rto"
+        )
     if rpo is not None and rpo > targets.rpo:
         wrong.append(
-            f"{format_duration(rpo)} of writes were lost; the target is {format_duration(targets.rpo)}"
+            f"{format_duration(rpo)} of writes were lost, at most {format_duration(targets.rpo)} wanted"
         )
         todo.append("Lose less: [backup] synchronous = true, or have repositories nearer")
     passed = not wrong and all(phases[p].state == PASSED for p in (*PHASES, TIDY))
@@ -137,8 +140,15 @@ def markdown(report: Report) -> str:
         lines += ["", "## Figures", "", "| | |", "|---|---|"]
         lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in figures(report)]
     lines += ["", "## What people have to do", ""]
-    lines += [f"- {_cell(t)}" for t in report.todo] or ["Nothing: the machine did all of it."]
+    lines += [f"- {_cell(t)}" for t in report.todo] or [f"{nothing(report)}."]
     return "\n".join(lines) + "\n"
+
+
+def nothing(report: Report) -> str:
+    """What people have to do where nothing is known that they could do better."""
+    if report.passed:
+        return "Nothing: the machine did all of it"
+    return f"Mend what went wrong, then rehearse it again: homeport drill {report.scenario}"
 
 
 def clock(line: Line) -> str:

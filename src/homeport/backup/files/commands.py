@@ -13,18 +13,22 @@ HOST = "homeport"
 MANIFEST = "manifest.json"
 SERIES = "series="
 OF = "manifest-of="
+RECORDS = "records.json"
+RECORDS_TAG = "records"
 IDLE = ("nice", "-n", "19", "ionice", "-t", "-c", "3")
 YIELDING = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
 
 
-def environment(repository: Repository, cache: Path | None) -> dict[str, str]:
-    """For restic: what opens the repository, and nothing of this process's own."""
+def environment(repository: Repository, cache: Path | None, key: str = "") -> dict[str, str]:
+    """For restic: what opens the repository, and nothing of this process's own. ``key``: the id of the one to try first."""
     env = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         "RESTIC_PASSWORD": repository.password.reveal(),
         "RESTIC_PROGRESS_FPS": "4",
     }
+    if key:
+        env["RESTIC_KEY_HINT"] = key
     if cache is not None:
         env["RESTIC_CACHE_DIR"] = str(cache)
     if isinstance(repository.place, S3Place):
@@ -62,6 +66,17 @@ def manifest(snapshot: str) -> tuple[str, ...]:
     return ("dump", snapshot, f"/{MANIFEST}")
 
 
+def keep_records() -> tuple[str, ...]:
+    """Proofs and manifests of all backups come by stdin."""
+    return (
+        "backup", "--json", f"--host={HOST}", f"--tag={RECORDS_TAG}", "--stdin", f"--stdin-filename={RECORDS}",
+    )  # fmt: skip
+
+
+def records(snapshot: str) -> tuple[str, ...]:
+    return ("dump", snapshot, f"/{RECORDS}")
+
+
 def snapshots() -> tuple[str, ...]:
     return ("snapshots", "--json", f"--host={HOST}")
 
@@ -87,6 +102,10 @@ def prune() -> tuple[str, ...]:
     return ("prune", "--max-unused=5%")
 
 
+def keys() -> tuple[str, ...]:
+    return ("key", "list", "--json")
+
+
 def add_key() -> tuple[str, ...]:
     """The new one comes by stdin."""
     return ("key", "add", "--new-password-file=/dev/stdin")
@@ -105,6 +124,14 @@ def unlock() -> tuple[str, ...]:
     return ("unlock",)
 
 
+def unlock_by_hand(repository: Repository) -> str:
+    """A hint, where a lock is not provably ours."""
+    return (
+        "homeport backup run tries again: what a program of this machine left is removed within half an hour; what "
+        f"another machine left that is gone: restic --repo={repository.address} unlock, which asks for the passphrase"
+    )
+
+
 def escaped(path: str) -> str:
     """A path that restic's patterns take as it is."""
     return "".join(f"\\{c}" if c in "\\*?[]" else c for c in path)
@@ -121,8 +148,7 @@ def excludes(root: Path, paths: Iterable[str]) -> str:
 
 def pg_environment(parameters: Mapping[str, object]) -> dict[str, str]:
     """For libpq's programs: nothing of a URL stands in an argument."""
-    names = {**LIBPQ, "options": "PGOPTIONS"}
-    env = {names[key]: str(value) for key, value in parameters.items() if key in names}
+    env = {LIBPQ[key]: str(value) for key, value in parameters.items() if key in LIBPQ}
     return env | {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -141,6 +167,19 @@ def pg_dump(programs: Path, target: Path, snapshot: str, jobs: int) -> tuple[str
         f"--jobs={jobs}",
         f"--snapshot={snapshot}",
         "--lock-wait-timeout=60000",
+        "--no-password",
+        f"--file={target}",
+    )
+
+
+def pg_dump_schema(programs: Path, target: Path, schema: str, jobs: int) -> tuple[str, ...]:
+    return (
+        *YIELDING,
+        str(programs / "pg_dump"),
+        "--format=directory",
+        "--compress=0",
+        f"--jobs={jobs}",
+        f"--schema={schema}",
         "--no-password",
         f"--file={target}",
     )
@@ -170,3 +209,11 @@ def pg_restore(programs: Path, source: Path, chosen: Path, database: str, jobs: 
         f"--dbname={database}",
         str(source),
     )
+
+
+def pg_rights(programs: Path, source: Path, chosen: Path, database: str) -> tuple[str, ...]:
+    """Who may do what, as far as the role that restores may say so: it goes on after an error."""
+    return (
+        str(programs / "pg_restore"), "--format=directory", f"--use-list={chosen}", "--no-owner", "--no-password",
+        f"--dbname={database}", str(source),
+    )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from homeport.backup.files.records import Proof
 from homeport.backup.files.restic import WORK, OnProgress, silent
 from homeport.backup.files.scratch_database import Scratch, connect, extend, scratch
 from homeport.backup.files.service import FileBackups, OnMade
+from homeport.backup.files.tables import rows_of
+from homeport.database import refused
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import ErrorType, HomeportError
 from homeport.kernel.masking import Masker
@@ -24,20 +27,22 @@ from homeport.spec.model_backup import ProofQuery
 from homeport.system import files, process
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    import psycopg
 
 DUMP = "dump"
 """The directory in the stage, and in the snapshot."""
 SILENT = 900.0
 """Seconds without a byte, after which a server counts as hanging."""
 KEPT = 16_384
-_TABLES = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
-AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-ORDER BY 1, 2
-"""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A database that was filled from a dump and has its rows."""
+
+    manifest: Manifest
+    left_out: tuple[str, ...]
+    """What only a superuser makes, and rights that could not be given, as pg_restore names them."""
 
 
 class Dumps:
@@ -98,7 +103,7 @@ class Dumps:
                 DUMP_FAILED,
                 growing=directory,
             )
-            return _rows(connection)
+            return rows_of(connection)
 
     # Proving
 
@@ -143,7 +148,7 @@ class Dumps:
             with proving.step(steps, "load", self._clock):
                 self._load(dump, database.owner, programs, lambda found: extend(database, found))
             with proving.step(steps, "rows", self._clock), connect(database.admin) as connection:
-                wrong = compare_rows("dump", manifest.tables, _rows(connection))
+                wrong = compare_rows("dump", manifest.tables, rows_of(connection))
             with proving.step(steps, "queries", self._clock), connect(database.owner) as connection:
                 return (*wrong, *ask(connection, queries))
         except HomeportError as e:
@@ -151,11 +156,25 @@ class Dumps:
                 raise
             return (proving.told(e),)
         except psycopg.Error as e:
-            return ((e.diag.message_primary or str(e) or type(e).__name__).strip().splitlines()[-1],)
+            return (_said(e),)
+
+    # Counting
+
+    def rows(self, url: Secret) -> dict[str, int]:
+        """Of each table as it is now, by ``schema.name``."""
+        from homeport.database import attached
+
+        with attached.connect(url) as connection:
+            return rows_of(connection)
+
+    def rows_of(self, repository: str, snapshot: str) -> dict[str, int]:
+        """Of each table as it was dumped."""
+        restic = self._backups.restic(repository)
+        return dict(restic.manifest(restic.snapshot(snapshot))[0].tables)
 
     # Restoring
 
-    def restore(self, repository: str, snapshot: str, url: Secret, programs: Path) -> Manifest:
+    def restore(self, repository: str, snapshot: str, url: Secret, programs: Path) -> Filled:
         """Restore a dump into a database that is empty, as the role of ``url``, who has to be its owner.
 
         Raises ``backup.not_as_backed_up``, ``.restore_failed``, and as :meth:`FileBackups.restore`.
@@ -164,6 +183,64 @@ class Dumps:
 
         parameters = attached.parameters(url)
         doing = f"restore {snapshot[:8]}"
+        with self._fetched(doing, repository, snapshot) as (manifest, dump):
+            with attached.connect(url) as connection:
+                if rows := rows_of(connection):
+                    raise RESTORE_FAILED.error(
+                        f"cannot {doing} into {attached.where(parameters)}: it has {len(rows)} tables",
+                        hint="restore into an empty database beside it",
+                    )
+            listed = self._load(dump, parameters, programs, lambda e: _extend(url, e))
+            with attached.connect(url) as connection:
+                wrong = compare_rows("dump", manifest.tables, rows_of(connection))
+            if wrong:
+                raise _not_same(doing, wrong)
+            refused = self._give_rights(dump, listed.rights, parameters, programs)
+            return Filled(manifest, (*listed.left_out, *refused))
+
+    @contextmanager
+    def unpacked(self, repository: str, snapshot: str, admin: str, programs: Path) -> Iterator[Scratch]:
+        """A dump in a database of the time at a server of ours, compared with its manifest; gone afterwards.
+
+        ``admin`` and ``programs`` as for :meth:`prove`. Raises as :meth:`restore`.
+        """
+        import psycopg
+
+        doing = f"unpack {snapshot[:8]}"
+        with self._fetched(doing, repository, snapshot) as (manifest, dump), scratch(admin) as database:
+            try:
+                self._load(dump, database.owner, programs, lambda found: extend(database, found))
+                with connect(database.admin) as connection:
+                    wrong = compare_rows("dump", manifest.tables, rows_of(connection))
+            except psycopg.Error as e:
+                raise RESTORE_FAILED.error(f"cannot {doing}: {_said(e)}") from e
+            if wrong:
+                raise _not_same(doing, wrong)
+            yield database
+
+    def take_schema(
+        self, database: Scratch, schema: str, url: Secret, programs: Path, chosen: Callable[[str], str]
+    ) -> None:
+        """A schema out of :meth:`unpacked` into another database, with all rows. ``chosen`` picks from the contents
+        what comes along. Raises ``backup.dump_failed``, ``.restore_failed``."""
+        from homeport.database import attached
+
+        parameters = attached.parameters(url)
+        top = self._layout.scratch / "schema"
+        files.remove_tree(top, within=self._layout.data)
+        top.mkdir(mode=0o700, parents=True)
+        dump = top / DUMP
+        argv = commands.pg_dump_schema(programs, dump, schema, self._jobs)
+        self._run(argv, database.owner, f"take {schema} out of the dump", DUMP_FAILED, growing=top)
+        doing = f"bring {schema} beside"
+        wanted = top / "chosen"
+        wanted.write_text(chosen(self._run(commands.contents(programs, dump), {}, doing, RESTORE_FAILED)))
+        argv = commands.pg_restore(programs, dump, wanted, str(parameters.get("dbname", "")), self._jobs)
+        self._run(argv, parameters, doing, RESTORE_FAILED)
+
+    @contextmanager
+    def _fetched(self, doing: str, repository: str, snapshot: str) -> Iterator[tuple[Manifest, Path]]:
+        """A dump in a directory, as it was made; gone afterwards."""
         with self._backups.alone(doing), ExitStack() as stack:
             restic = self._backups.restic(repository)
             found = restic.snapshot(snapshot)
@@ -177,18 +254,24 @@ class Dumps:
             dump = _dump_in(tree)
             if wrong or dump is None:
                 raise _not_same(doing, wrong or ("the dump is missing",))
-            with attached.connect(url) as connection:
-                if rows := _rows(connection):
-                    raise RESTORE_FAILED.error(
-                        f"cannot {doing} into {attached.where(parameters)}: it has {len(rows)} tables",
-                        hint="restore into an empty database beside it",
-                    )
-            self._load(dump, parameters, programs, lambda e: _extend(url, e))
-            with attached.connect(url) as connection:
-                wrong = compare_rows("dump", manifest.tables, _rows(connection))
-            if wrong:
-                raise _not_same(doing, wrong)
-            return manifest
+            yield manifest, dump
+
+    def _give_rights(
+        self, dump: Path, lines: str, parameters: Mapping[str, Any], programs: Path
+    ) -> tuple[str, ...]:
+        """Who may do what in a database that was loaded; what of it could not be given."""
+        if not lines:
+            return ()
+        chosen = dump.parent / "chosen"
+        chosen.write_text(lines)
+        argv = commands.pg_rights(programs, dump, chosen, str(parameters.get("dbname", "")))
+        try:
+            self._run(argv, parameters, "give the rights of the dump", RESTORE_FAILED)
+        except HomeportError as e:
+            if e.type is not RESTORE_FAILED:
+                raise
+            return tuple(line for line in e.details if "error:" in line) or (e.sentence,)
+        return ()
 
     def _load(
         self,
@@ -196,7 +279,7 @@ class Dumps:
         parameters: Mapping[str, Any],
         programs: Path,
         make_extensions: Callable[[tuple[tuple[str, str], ...]], None],
-    ) -> None:
+    ) -> toc.Contents:
         """Raises ``backup.restore_failed``, and what ``make_extensions`` does."""
         doing = "load the dump"
         listed = self._run(commands.contents(programs, dump), {}, doing, RESTORE_FAILED)
@@ -208,9 +291,11 @@ class Dumps:
             text = self._run(commands.as_sql(programs, dump, chosen), {}, doing, RESTORE_FAILED)
             extensions = toc.extensions(text)
             make_extensions(extensions)
-        chosen.write_text(toc.contents(listed, frozenset(schema for _, schema in extensions)).rest)
+        found = toc.contents(listed, frozenset(schema for _, schema in extensions))
+        chosen.write_text(found.rest)
         argv = commands.pg_restore(programs, dump, chosen, str(parameters.get("dbname", "")), self._jobs)
         self._run(argv, parameters, doing, RESTORE_FAILED)
+        return found
 
     # Running programs
 
@@ -259,7 +344,7 @@ class Dumps:
             return said
         password = str(parameters.get("password") or "")
         masked = Masker([password]).mask_text(said) if password else said
-        lines = [line for line in masked.splitlines() if line.strip()][-6:]
+        lines = refused.lines_of(masked, cut=not whole and len(kept) >= KEPT)[-6:]
         if "No space left on device" in said:
             raise FULL.error(f"cannot {doing}: the disk is full", details=lines)
         name = next((Path(a).name for a in argv if "pg_" in Path(a).name), argv[0])
@@ -275,17 +360,8 @@ class Dumps:
         )
 
 
-def _rows(connection: Connection[Any]) -> dict[str, int]:
-    """Of each table, by ``schema.name``; of one that is inherited from, its own alone."""
-    from psycopg import sql
-
-    connection.execute("SET row_security = off")
-    found = {}
-    for schema, name in connection.execute(_TABLES).fetchall():
-        counted = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
-        row = connection.execute(counted).fetchone()
-        found[f"{schema}.{name}"] = int(row[0]) if row else 0
-    return found
+def _said(error: psycopg.Error) -> str:
+    return refused.why(error)
 
 
 def _extend(url: Secret, extensions: tuple[tuple[str, str], ...]) -> None:

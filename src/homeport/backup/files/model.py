@@ -52,7 +52,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds after which a store counts as hanging, and what a proof may take of a network."""
+    """Seconds after which a store counts as hanging, and what may be taken of a network."""
 
     short: float = 120.0
     """For what reads or writes little."""
@@ -64,7 +64,9 @@ class Limits:
     """KiB a second, up or down; None: as fast as it goes."""
 
     def long(self, size: int) -> float:
-        return self.short + size / self.slowest
+        """Seconds for so many bytes. Under a rate, twice what it gives besides."""
+        held = 2 * size / (self.rate * 1024) if self.rate is not None else 0.0
+        return self.short + size / self.slowest + held
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,11 @@ class Layout:
     def runs(self) -> Path:
         """Which restic was started when, so that a lock that one left is known as ours."""
         return self.directory / "runs"
+
+    @property
+    def keys(self) -> Path:
+        """Which key of each repository Homeport's own password opens: its id, nothing secret."""
+        return self.directory / "keys"
 
     @property
     def proofs(self) -> Path:
@@ -157,6 +164,8 @@ class Snapshot:
     series: str
     manifest: str = ""
     """The id of the snapshot that holds its manifest; "" where it was never finished."""
+    bytes: int = 0
+    """What it holds; 0: not known, by a restic older than 0.17."""
 
     @property
     def is_finished(self) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from homeport.backup.files.commands import OF, SERIES
+from homeport.backup.files.commands import OF, RECORDS_TAG, SERIES
 from homeport.backup.files.errors import (
     BROKEN,
     FULL,
@@ -25,6 +25,9 @@ from homeport.backup.files.errors import (
 from homeport.backup.files.model import Lock, Snapshot, Summary, is_series
 from homeport.kernel.errors import ErrorType
 
+KEPT_RECORDS = 3
+MOST_RECORDS = 12
+"""Of which all but the newest :data:`KEPT_RECORDS` go at once: freeing room costs more than they take."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 _MEANINGS: tuple[tuple[str, ErrorType, str], ...] = (
@@ -69,11 +72,12 @@ _NOT_THERE = re.compile(
 _LASTING = re.compile(
     rb"(Load|Stat)\(<(?!lock)\w+/\w+>[^\n]*retrying after [^\n]*"
     rb"(no such file or directory|specified key does not exist)"
+    rb"|retrying after [^\n]*(no space left on device|disk quota exceeded)"
 )
 
 
 def is_lasting(output: bytes | bytearray) -> bool:
-    """Whether restic asks again and again for what is not there; it would for some minutes."""
+    """Whether restic asks again and again for what is not there, or writes to a full disk; it would for minutes."""
     return _LASTING.search(output) is not None
 
 
@@ -148,8 +152,11 @@ def time(text: str) -> datetime:
 
 
 def snapshots(text: str) -> tuple[tuple[Snapshot, ...], tuple[str, ...]]:
-    """(ours, oldest first; ids of manifests whose backup is gone). Others' are passed over. Raises ValueError."""
-    data: dict[str, tuple[datetime, str]] = {}
+    """(ours, oldest first; ids of manifests whose backup is gone, and of records that newer ones replace).
+
+    Others' are passed over. Raises ValueError.
+    """
+    data: dict[str, tuple[datetime, str, int]] = {}
     manifests: dict[str, str] = {}
     for entry in json.loads(text) or ():
         tags = [str(tag) for tag in entry.get("tags") or ()]
@@ -160,10 +167,19 @@ def snapshots(text: str) -> tuple[tuple[Snapshot, ...], tuple[str, ...]]:
         if of:
             manifests[of] = str(entry["id"])
         else:
-            data[str(entry["id"])] = (time(str(entry["time"])), series)
-    found = (Snapshot(id, at, series, manifests.get(id, "")) for id, (at, series) in data.items())
-    orphans = tuple(sorted(m for of, m in manifests.items() if of not in data))
+            size = int((entry.get("summary") or {}).get("total_bytes_processed") or 0)
+            data[str(entry["id"])] = (time(str(entry["time"])), series, size)
+    found = (Snapshot(id, at, series, manifests.get(id, ""), n) for id, (at, series, n) in data.items())
+    kept = records(text)
+    old = kept[:-KEPT_RECORDS] if len(kept) > MOST_RECORDS else ()
+    orphans = (*sorted(m for of, m in manifests.items() if of not in data), *old)
     return tuple(sorted(found, key=lambda s: (s.at, s.id))), orphans
+
+
+def records(text: str) -> tuple[str, ...]:
+    """Of the same list, ids of what :func:`commands.keep_records` made: oldest first. Raises ValueError."""
+    found = [e for e in json.loads(text) or () if RECORDS_TAG in (e.get("tags") or ())]
+    return tuple(id for _, id in sorted((time(str(e["time"])), str(e["id"])) for e in found))
 
 
 def lock(id: str, text: str) -> Lock:
@@ -181,6 +197,15 @@ def lock(id: str, text: str) -> Lock:
 
 def ids(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.splitlines() if re.fullmatch(r"[0-9a-f]{64}", line.strip()))
+
+
+def current_key(text: str) -> str:
+    """The id of the key that opened the repository; "" where restic did not say."""
+    try:
+        found = [str(k["id"]) for k in json.loads(text) if k["current"]]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return found[0] if len(found) == 1 and re.fullmatch(r"[0-9a-f]{8,64}", found[0]) else ""
 
 
 def full_id(clipped: str, found: Iterable[Snapshot]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from homeport.backup.files.model import HOMEPORT, Lock, Run, Snapshot, environment_series
 from homeport.backup.retention import Backup, Kind, Selection, select
@@ -20,6 +20,8 @@ STALE = timedelta(minutes=30)
 LATE = timedelta(seconds=5)
 """How long after its start was written down a restic may take its lock before clocks."""
 ROOM = 1.1
+LEAST_ROOM = 32 << 20
+"""Bytes on a repository's disk below which it counts as full."""
 MARGIN = 50_000_000
 """Bytes that are left on a disk, whatever is written."""
 
@@ -98,6 +100,17 @@ def candidates(
     return found
 
 
+def worth_trying(newest_first: Sequence[Snapshot], most: int) -> tuple[Snapshot, ...]:
+    """Which to try in turn, where one may be damaged: the newest ``most``, then the oldest of each hour (UTC).
+
+    Those of Homeport's own state can be a minute apart and share what is damaged; the first of an hour mostly is the
+    one that was proven with all others.
+    """
+    oldest = {(s.at.astimezone(UTC).date(), s.at.astimezone(UTC).hour): s for s in newest_first}
+    first = tuple(newest_first[:most])
+    return (*first, *[s for s in oldest.values() if s not in first][:most])
+
+
 @dataclass(frozen=True, slots=True)
 class LockVerdict:
     may_unlock: bool
@@ -112,7 +125,8 @@ def judge_locks(
     """``alive``: processes of this machine among those that the locks name; ``runs``: ours, whatever became of them.
 
     A lock is provably ours when it names this host and a process that we started then and that is no more: host
-    names repeat, and so do process ids, but not together with the moment.
+    names repeat, and so do process ids, but not together with the moment. So is one that names a process that is not
+    on this host and that was not renewed for half an hour: whoever lives renews it every five minutes.
     """
     known = tuple(runs)
 
@@ -120,8 +134,11 @@ def judge_locks(
         return lock.host == host and lock.pid not in alive
 
     def ours(lock: Lock) -> bool:
-        return dead_here(lock) and any(
-            r.pid == lock.pid and r.began - LATE <= lock.at <= r.began + timedelta(days=2) for r in known
+        return dead_here(lock) and (
+            now - lock.at > STALE
+            or any(
+                r.pid == lock.pid and r.began - LATE <= lock.at <= r.began + timedelta(days=2) for r in known
+            )
         )
 
     removed = [k for k in locks if dead_here(k) or now - k.at > STALE]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from homeport.backup.files import sqlite_copy, tree
 from homeport.backup.files.errors import FULL
 from homeport.backup.files.manifest import Manifest, compare, compare_rows
-from homeport.backup.files.plan import STATE, room
+from homeport.backup.files.model import LocalPlace, Repository
+from homeport.backup.files.plan import LEAST_ROOM, STATE, room
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.units import format_size
@@ -63,6 +64,19 @@ def check_room(directory: Path, size: int, doing: str) -> None:
             f"cannot {doing}: that needs {format_size(room(size))} in {directory}, and {format_size(free)} are free",
             hint="free space there",
         )
+
+
+def check_disk(repository: Repository, doing: str) -> None:
+    """Raises ``backup.disk_full`` where a repository of this machine's takes next to nothing any more."""
+    if not isinstance(repository.place, LocalPlace):
+        return
+    with suppress(OSError):
+        free = files.free_bytes(repository.place.path)
+        if free < LEAST_ROOM:
+            raise FULL.error(
+                f"cannot {doing}: its disk is full, {format_size(free)} are free",
+                hint="make room there; backups in other repositories are not affected",
+            )
 
 
 @contextmanager

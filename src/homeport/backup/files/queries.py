@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from homeport.database import refused
 from homeport.spec.model_backup import ProofQuery
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def ask(connection: Connection[Any], queries: Iterable[ProofQuery]) -> tuple[str
                 cursor = connection.execute(query.query.encode())
                 rows = cursor.fetchmany(1) if cursor.description else []
         except psycopg.Error as e:
-            found.append(f"{query.name}: {(e.diag.message_primary or type(e).__name__)[:200]}")
+            found.append(f"{query.name}: {refused.message(e)[:200]}")
             if connection.closed:
                 break
         else:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from homeport.backup import checked
 from homeport.backup.files.model import Layout, Run
 from homeport.journal.store import parse_time, text_time
 from homeport.kernel.errors import HomeportError
@@ -74,14 +75,14 @@ class Records:
     def prepare(self) -> None:
         top = self._layout.directory
         top.parent.mkdir(mode=0o755, exist_ok=True)
-        for directory in (top, self._layout.runs, self._layout.proofs, self._layout.known):
+        for directory in (top, self._layout.runs, self._layout.keys, self._layout.proofs, self._layout.known):
             directory.mkdir(mode=0o700, exist_ok=True)
 
     # Proofs
 
     def keep_proof(self, proof: Proof) -> None:
         path = self._proof(proof.repository, proof.snapshot)
-        files.write_atomic(path, json.dumps(proof.document()), mode=0o600)
+        files.write_atomic(path, checked.text(proof.document()), mode=0o600)
 
     def proof(self, repository: str, snapshot: str) -> Proof | None:
         """The last one."""
@@ -145,5 +146,5 @@ def _read(path: Path) -> Any:
 
 def _proof(document: Any) -> Proof | None:
     with suppress(KeyError, TypeError, ValueError):
-        return Proof.of(document) if document is not None else None
+        return Proof.of(checked.document(document)) if document is not None else None
     return None

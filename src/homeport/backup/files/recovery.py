@@ -8,16 +8,16 @@ begun to, and else begins anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from homeport.backup.files import proving
+from homeport.backup.files import carried, proving
 from homeport.backup.files.errors import NO_SNAPSHOT, NOT_EMPTY, NOT_PROVEN, WORKING
-from homeport.backup.files.model import HOMEPORT, Layout, Limits, Repository, Snapshot
-from homeport.backup.files.plan import SETTINGS, candidates
+from homeport.backup.files.model import HOMEPORT, Layout, Limits, Repository, Run, Snapshot
+from homeport.backup.files.plan import SETTINGS, candidates, worth_trying
 from homeport.backup.files.records import Records
 from homeport.backup.files.restic import WORK, Restic
 from homeport.backup.files.restoring import Restored, fetch
@@ -25,10 +25,11 @@ from homeport.backup.files.sealing import recipient
 from homeport.backup.files.service import SPEAKS_AGAINST
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
+from homeport.kernel.units import format_moment
 from homeport.system import files, process
 
 TRIED = 5
-"""Backups of a series, newest first, before it counts as lost."""
+"""Of a series, the newest and those before, before it counts as lost (:func:`worth_trying`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,11 @@ def recover(
     limits: Limits | None = None,
     before: datetime | None = None,
     on_step: Callable[[str], None] = lambda _: None,
+    on_fetched: Callable[[Recovered], None] = lambda _: None,
 ) -> Recovered:
     """Bring back state, config, secrets, releases, repositories and storage. ``repository`` is opened by the
-    passphrase. ``before``: from backups of that moment or older.
+    passphrase. ``before``: from backups of that moment or older. ``on_fetched`` is told what comes back, before the
+    first of it is put into place.
 
     Nothing is started. Raises ``backup.directory_not_empty``, ``.no_snapshot`` where there is none of Homeport's
     own, ``.not_unsealed``, ``.not_as_backed_up``, and what restic may.
@@ -100,10 +103,15 @@ def recover(
         _check_empty(way)
         if not way.placing.exists():
             _clear(way)
-            Records(way.work).prepare()
             restic = Restic(repository, way.work, clock, limits or Limits(), yielding=False)
-            recovered = _fetch_all(way, restic, before, on_step)
+            _unlock(restic, way)
+            try:
+                recovered = _fetch_all(way, restic, before, on_step)
+            finally:
+                # One that found something broken was killed, and so is one that is interrupted.
+                _unlock(restic, way)
             _set_recipient(way, repository)
+            on_fetched(recovered)
             files.write_atomic(way.placing, "")
         else:
             recovered = Recovered((), (), (), (), "")
@@ -145,10 +153,28 @@ def _not_empty(way: _Way, present: list[str]) -> HomeportError:
 
 
 def _clear(way: _Way) -> None:
+    """But for which restics were started here: a lock that one left is known as ours by that."""
+    started = Records(way.work).runs()
     for path in (way.fetched, way.tree, way.top / "work"):
         files.remove_tree(path, within=way.top)
     way.tree.mkdir(mode=0o700)
     way.work.data.mkdir(mode=0o700)
+    _keep_started(started, way.work)
+
+
+def _keep_started(started: Iterable[Run], layout: Layout) -> None:
+    records = Records(layout)
+    records.prepare()
+    for run in started:
+        records.keep_run(run)
+
+
+def _unlock(restic: Restic, way: _Way) -> None:
+    """Remove locks that restics which were killed here have left. What is wrong with the repository is told
+    otherwise."""
+    if Records(way.work).runs():
+        with suppress(HomeportError):
+            restic.unlock_own()
 
 
 def _fetch_all(
@@ -157,9 +183,15 @@ def _fetch_all(
     found, _ = restic.snapshots()
     series = candidates(found, before)
     if HOMEPORT not in series:
-        when = " from before that time" if before else ""
+        oldest = min((s.at for s in found if s.series == HOMEPORT and s.is_finished), default=None)
+        if oldest is not None and before is not None:
+            raise NO_SNAPSHOT.error(
+                f"cannot recover what was at {format_moment(before)} from repository {restic.repository.name}: its oldest "
+                f"backup of a Homeport is of {format_moment(oldest)}",
+                hint="homeport recover without --before brings back the newest; or name that moment, or a later one",
+            )
         raise NO_SNAPSHOT.error(
-            f"cannot recover from repository {restic.repository.name}: it has no backup of a Homeport{when}",
+            f"cannot recover from repository {restic.repository.name}: it has no backup of a Homeport",
             hint="homeport recover needs the repository's own address, prefix included",
         )
     dumps = tuple(snapshots[0] for name, snapshots in sorted(series.items()) if name.count(".") == 2)
@@ -169,7 +201,7 @@ def _fetch_all(
     # Homeport's own first: without it the rest is of no use.
     for name in sorted((s for s in series if s.count(".") < 2), key=lambda s: (s != HOMEPORT, s)):
         on_step(f"bring back {name}")
-        restored, wrong = _newest_whole(way, restic, series[name][:TRIED])
+        restored, wrong = _newest_whole(way, restic, worth_trying(series[name], TRIED))
         passed_over += wrong
         if restored is not None:
             _merge(restored.tree, way.tree)
@@ -182,6 +214,12 @@ def _fetch_all(
                 hint="recover from another repository",
                 details=wrong,
             )
+    on_step("bring back what is known of backups")
+    try:
+        carried.bring_back(restic, way.tree, passed_over.append)
+    except HomeportError as e:
+        # All that serves is there: the next proofs find out anew.
+        passed_over.append(f"records of backups: {proving.told(e)}")
     return Recovered(tuple(back), tuple(passed_over), tuple(lost), dumps, back[0].data_dir)
 
 
@@ -196,7 +234,7 @@ def _newest_whole(
         except HomeportError as e:
             if e.code not in SPEAKS_AGAINST and e.type is not NOT_PROVEN:
                 raise
-            wrong.append(f"{snapshot.series} of {snapshot.at:%Y-%m-%d %H:%M} UTC: {proving.told(e)}")
+            wrong.append(f"{snapshot.series} of {format_moment(snapshot.at)}: {proving.told(e)}")
             files.remove_tree(tree, within=way.top)
     return None, wrong
 
@@ -214,7 +252,8 @@ def _merge(from_: Path, into: Path) -> None:
 def _set_recipient(way: _Way, repository: Repository) -> None:
     """So that the next backup can be made, sealed for the same passphrase."""
     layout = Layout(way.tree)
-    Records(layout).prepare()
+    # And where this recovery is cut off in the end, the next backup knows its locks.
+    _keep_started(Records(way.work).runs(), layout)
     files.write_atomic(layout.recipient, recipient(repository.password).text(), mode=0o600)
 
 

@@ -37,7 +37,7 @@ from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
 from homeport.kernel.units import format_duration
-from homeport.system import process
+from homeport.system import files, process
 
 WORK = "filebackup.work"
 """What every restic that changes a repository, or takes long, is marked with."""
@@ -69,6 +69,7 @@ class Restic:
         """Make the repository where there is none; whether it was made. Raises as :meth:`check_opened`."""
         try:
             self.check_opened()
+            self._note_key()
             return False
         except HomeportError as e:
             if e.code != "backup.no_repository":
@@ -76,7 +77,16 @@ class Restic:
         if isinstance(self.repository.place, LocalPlace):
             self._make_directory(self.repository.place.path)
         self._work(("init",), "make repository")
+        self._note_key()
         return True
+
+    def _note_key(self) -> None:
+        """Each key that restic tries costs a third of a second of a core: from now on it begins with the right one."""
+        try:
+            text = self._look((*commands.keys(), "--no-lock"), "open repository")
+        except HomeportError:
+            return  # such as a lock that somebody left, which this restic minds
+        files.write_atomic(self._layout.keys / self.repository.name, parse.current_key(text), mode=0o600)
 
     def _make_directory(self, path: Path) -> None:
         try:
@@ -98,7 +108,7 @@ class Restic:
     # Snapshots
 
     def snapshots(self) -> tuple[tuple[Snapshot, ...], tuple[str, ...]]:
-        """(ours, oldest first; manifests whose backup is gone)"""
+        """(ours, oldest first; what nothing needs any more: :func:`parse.snapshots`)"""
         text = self._look((*commands.snapshots(), "--no-lock"), "list repository")
         try:
             return parse.snapshots(text)
@@ -155,6 +165,8 @@ class Restic:
                 on_progress(self._progress(counter, now - began))
 
         def stalled() -> str | None:
+            if parse.is_lasting("\n".join(counter.words).encode()):
+                return "lasting"
             return "stalled" if self._clock.monotonic() - moved > self.limits.stalled else None
 
         status = self._stream(
@@ -188,13 +200,22 @@ class Restic:
 
     def keep_manifest(self, series: str, snapshot: str, text: str) -> None:
         """The last thing of a backup: with it, it counts."""
-        data = text.encode("utf-8", "surrogateescape")
-        self._work(
-            commands.keep_manifest(series, snapshot),
-            f"keep the manifest of {series} in repository",
-            stdin=data,
-            timeout=self.limits.long(len(data)),
+        self.put(
+            commands.keep_manifest(series, snapshot), text, f"keep the manifest of {series} in repository"
         )
+
+    def put(self, words: Sequence[str], text: str, doing: str) -> None:
+        """``words`` take the text by stdin."""
+        data = text.encode("utf-8", "surrogateescape")
+        self._work(words, doing, stdin=data, timeout=self.limits.long(len(data)))
+
+    def records(self) -> tuple[str, ...]:
+        """Ids of what is kept about backups: oldest first."""
+        return parse.records(self._look((*commands.snapshots(), "--no-lock"), "list repository"))
+
+    def read(self, words: Sequence[str], doing: str) -> str:
+        """What ``words`` print."""
+        return self._look((*words, "--no-lock"), doing)
 
     def restore(self, snapshot: str, target: Path, size: int, only: Sequence[str] = ()) -> None:
         """``size``: bytes that it has, for how long it may take. What could not be restored raises."""
@@ -252,10 +273,17 @@ class Restic:
 
     def environment(self, what: str) -> dict[str, str]:
         cache = self._layout.cache if self._is_cached else None
-        return commands.environment(self.repository, cache) | {
+        return commands.environment(self.repository, cache, self._key()) | {
             process.OWNER: str(self._layout.data),
             process.INSTANCE: what,
         }
+
+    def _key(self) -> str:
+        """Where it is of another password, restic goes on to the other keys."""
+        try:
+            return (self._layout.keys / self.repository.name).read_text("ascii").strip()
+        except (OSError, ValueError):
+            return ""
 
     @property
     def _is_cached(self) -> bool:
@@ -312,7 +340,7 @@ class Restic:
 
         self._stream(
             words, doing, root=Path("/"), timeout=timeout, output=output, said=said, stdin=stdin,
-            stopped=lambda: "missing" if parse.is_lasting(kept) else None,
+            stopped=lambda: "lasting" if parse.is_lasting(kept) else None,
         )  # fmt: skip
         return said()
 
@@ -347,7 +375,7 @@ class Restic:
             poll=poll,
             stdin=stdin,
         )
-        if reason == "missing":
+        if reason == "lasting":
             raise self._error(doing, said())
         if reason is not None:
             seconds = self.limits.stalled if reason == "stalled" else self._clock.monotonic() - started
@@ -385,5 +413,5 @@ class Restic:
         type_, why, telling = parse.verdict(output)
         hint = ""
         if type_ is LOCKED:
-            hint = "it is ours when it is gone in a minute; restic unlock removes what is left of another program"
+            hint = commands.unlock_by_hand(self.repository)
         return type_.error(f"cannot {doing} {self.repository.name}: {why}", hint=hint, details=telling)

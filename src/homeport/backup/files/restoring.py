@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from homeport.backup.files import proving
 from homeport.backup.files.errors import FULL, NO_FILE, NOT_PROVEN
 from homeport.backup.files.manifest import Manifest
-from homeport.backup.files.model import Snapshot
+from homeport.backup.files.model import Layout, Snapshot
 from homeport.backup.files.restic import Restic
 from homeport.backup.files.sealing import unseal
 from homeport.kernel.errors import HomeportError
@@ -20,6 +21,9 @@ from homeport.system import files
 
 BESIDE = "backups"
 """Where copies and seals lie in a snapshot; nothing else in it does."""
+BESIDE_SQLITE = ("-wal", "-shm", "-journal")
+UNFINISHED = ".new"
+"""Ends the name of a tree that is not whole yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +128,63 @@ def _place(manifest: Manifest, tree: Path, passphrase: Secret | None) -> None:
             data = unseal((tree / copied).read_text("utf-8"), passphrase)
             files.write_atomic(tree / path, data, mode=0o600)
     files.remove_tree(tree / BESIDE, within=tree)
+
+
+def put_back(layout: Layout, name: str, path: str) -> Path | None:
+    """See :meth:`FileBackups.put_back`; ``name`` is that of the tree that it was restored into."""
+    new, place, former = _places(layout, name, path)
+    if not os.path.lexists(new):
+        if os.path.lexists(former):
+            return former
+        raise NO_FILE.error(f"cannot put back {path}: it was not restored")
+    if os.path.lexists(place) and not os.path.lexists(former):
+        former.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _move_tails(place, former)
+        os.rename(place, former)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(new, place)
+    return former if os.path.lexists(former) else None
+
+
+def take_back(layout: Layout, name: str, paths: Iterable[str]) -> None:
+    """Of a restore that was cut off: what stood at the paths stands there again, and nothing else is left.
+
+    May be cut off itself. Nothing where :func:`discard` came, or where it was not yet restored as a whole.
+    """
+    tree = layout.restored / name
+    if tree.is_dir():
+        for path in paths:
+            _return(*_places(layout, name, path))
+        files.remove_tree(layout.replaced / name, within=layout.data)
+    discard(layout, name)
+
+
+def _return(new: Path, place: Path, former: Path) -> None:
+    if not os.path.lexists(new) and os.path.lexists(place):
+        # What is at the place was restored, and what SQLite has beside it belongs to that.
+        for tail in BESIDE_SQLITE:
+            _beside(place, tail).unlink(missing_ok=True)
+        os.rename(place, new)
+    if os.path.lexists(former):
+        os.rename(former, place)
+    _move_tails(former, place)
+
+
+def discard(layout: Layout, name: str) -> None:
+    for tree in (layout.restored / name, layout.restored / f"{name}{UNFINISHED}"):
+        files.remove_tree(tree, within=layout.data)
+
+
+def _places(layout: Layout, name: str, path: str) -> tuple[Path, Path, Path]:
+    return layout.restored / name / path, layout.data / path, layout.replaced / name / path
+
+
+def _move_tails(database: Path, to: Path) -> None:
+    """What SQLite keeps beside a database goes with it: beside another one it would be damage."""
+    for tail in BESIDE_SQLITE:
+        with suppress(FileNotFoundError):
+            _beside(database, tail).rename(_beside(to, tail))
+
+
+def _beside(path: Path, tail: str) -> Path:
+    return path.with_name(path.name + tail)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from homeport.backup.files.errors import NO_SCRATCH
+from homeport.database import refused
 from homeport.kernel.errors import HomeportError
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def scratch(admin: str) -> Iterator[Scratch]:
             _drop(connection, name)
 
 
+def sweep(admin: str) -> None:
+    """Remove what one left that was killed; ``admin`` as for :func:`scratch`. Nobody else uses one meanwhile."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    with _connected(dict(conninfo_to_dict(admin))) as connection:
+        _sweep(connection)
+
+
 def connect(parameters: dict[str, Any]) -> Connection[Any]:
     """Raises psycopg.Error."""
     import psycopg
@@ -68,7 +77,7 @@ def _connected(parameters: dict[str, Any]) -> Iterator[Connection[Any]]:
         with connect(parameters) as connection:
             yield connection
     except psycopg.Error as e:
-        why = (e.diag.message_primary or str(e) or type(e).__name__).strip().splitlines()[-1]
+        why = refused.why(e)
         raise NO_SCRATCH.error(
             f"cannot make a database to prove a dump in: {why}", hint="see that the server runs and has room"
         ) from None

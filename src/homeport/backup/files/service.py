@@ -7,15 +7,14 @@ the repository beside it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from homeport.backup.files import proving, stage
+from homeport.backup.files import proving, restoring, stage
 from homeport.backup.files.errors import (
     BROKEN,
-    NO_FILE,
     NO_REPOSITORY,
     NO_SNAPSHOT,
     NOT_OPENED,
@@ -30,6 +29,7 @@ from homeport.backup.files.records import Proof, Records
 from homeport.backup.files.restic import WORK, OnProgress, Restic, silent
 from homeport.backup.files.restoring import Restored, fetch
 from homeport.backup.files.sealing import is_for, recipient
+from homeport.backup.files.sqlite_queries import Question, ask
 from homeport.backup.files.stage import Stage
 from homeport.backup.retention import Selection
 from homeport.kernel.clock import Clock
@@ -152,6 +152,7 @@ class FileBackups:
     def _keep_in(self, restic: Restic, ready: Stage, on_progress: OnProgress) -> Made:
         began = self._clock.monotonic()
         series, root = ready.manifest.series, self.layout.data
+        proving.check_disk(restic.repository, f"back up {series} to repository {restic.repository.name}")
         summary = restic.backup(
             series,
             ready.paths,
@@ -179,14 +180,22 @@ class FileBackups:
 
     # Proving
 
-    def prove(self, repository: str, snapshot: str) -> Proof:
+    def prove(self, repository: str, snapshot: str, questions: Sequence[Question] = ()) -> Proof:
         """Restore a backup of files to scratch, look at all of it, remove it, and keep what was found.
+
+        ``questions`` are of SQLite files in it.
 
         Raises only what says that it could not be tried: no room, a store that does not answer.
         """
         with self.alone(f"prove {snapshot[:8]}"):
             restic = self.restic(repository)
-            return self.judge(restic, restic.snapshot(snapshot), self._look)
+
+            def look(manifest: Manifest, root: Path, steps: dict[str, float]) -> list[str]:
+                wrong = self._look(manifest, root, steps)
+                with proving.step(steps, "ask", self._clock):
+                    return [*wrong, *ask(questions, manifest.databases, root, self._clock)]
+
+            return self.judge(restic, restic.snapshot(snapshot), look)
 
     def judge(
         self,
@@ -241,18 +250,23 @@ class FileBackups:
 
     # Restoring
 
-    def restore(self, repository: str, snapshot: str, only: Sequence[str] = ()) -> Restored:
+    def restore(
+        self, repository: str, snapshot: str, only: Sequence[str] = (), *, name: str = ""
+    ) -> Restored:
         """Bring a backup of files back beside what is there now; :meth:`put_back` or :meth:`discard` follows.
 
-        ``only``: paths relative to the data directory; none is all but what is sealed. Raises as
+        ``only``: paths relative to the data directory; none is all but what is sealed. ``name``: by which one that
+        was cut off is found, of letters, digits and "-"; :meth:`take_back` comes before it is used again. Raises as
         :func:`restoring.fetch`.
         """
         with self.alone(f"restore {snapshot[:8]}"):
             restic = self.restic(repository)
             found = restic.snapshot(snapshot)
-            tree = self.layout.restored / f"{found.id[:12]}-{self._clock.now():%Y%m%dT%H%M%S%f}"
+            name = name or f"{found.id[:12]}-{self._clock.now():%Y%m%dT%H%M%S%f}"
+            tree = self.layout.restored / f"{name}{restoring.UNFINISHED}"
             try:
-                return fetch(restic, found, tree, only=only)
+                made = fetch(restic, found, tree, only=only)
+                return replace(made, tree=tree.rename(self.layout.restored / name))
             except BaseException:
                 files.remove_tree(tree, within=self.layout.data)
                 raise
@@ -264,21 +278,15 @@ class FileBackups:
         ``backup.no_such_file``.
         """
         with self.alone(f"put back {path}"):
-            new, place = restored.tree / path, self.layout.data / path
-            former = self.layout.replaced / restored.tree.name / path
-            if not os.path.lexists(new):
-                if os.path.lexists(former):
-                    return former
-                raise NO_FILE.error(f"cannot put back {path}: it was not restored")
-            if os.path.lexists(place) and not os.path.lexists(former):
-                former.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.rename(place, former)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(new, place)
-            return former if os.path.lexists(former) else None
+            return restoring.put_back(self.layout, restored.tree.name, path)
+
+    def take_back(self, name: str, paths: Iterable[str]) -> None:
+        """Nothing of a restore of that name that was cut off is left; at ``paths`` is what stood there."""
+        with self.alone(f"take back {name}"):
+            restoring.take_back(self.layout, name, paths)
 
     def discard(self, restored: Restored) -> None:
-        files.remove_tree(restored.tree, within=self.layout.data)
+        restoring.discard(self.layout, restored.tree.name)
 
     # Removing
 
@@ -302,6 +310,8 @@ class FileBackups:
                 restic.prune(sum(p.bytes for p in proofs.values()))
             for id in gone:
                 self.records.forget_proof(repository, id)
+            # Of restics that were killed. They are in nobody's way before, and nobody else would take them away.
+            restic.unlock_own()
             return chosen
 
     # Alone

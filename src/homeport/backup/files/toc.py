@@ -27,11 +27,18 @@ class Contents:
     """Lines for those alone; "" where there are none."""
     rest: str
     """Lines for what an owner of a database may restore."""
+    rights: str
+    """Of those, the lines for who may do what."""
+    left_out: tuple[str, ...]
+    """What only a superuser makes, such as "EVENT TRIGGER noted"; extensions apart."""
 
 
 def contents(listed: str, made: frozenset[str] = frozenset()) -> Contents:
     """``made``: schemas that are there already, for extensions in them."""
-    extensions, rest = [], []
+    extensions: list[str] = []
+    rest: list[str] = []
+    rights: list[str] = []
+    left_out: list[str] = []
     for line in listed.splitlines():
         match = _ENTRY.fullmatch(line.strip())
         if match is None:
@@ -39,9 +46,17 @@ def contents(listed: str, made: frozenset[str] = frozenset()) -> Contents:
         what = match["what"]
         if _EXTENSION.match(what):
             extensions.append(line)
-        elif not _is_superusers(what) and not _is_schema(what, made):
+        elif _is_superusers(what):
+            if what.startswith(_OF_SUPERUSERS) and not what.startswith("EXTENSION"):
+                left_out.append(what.rpartition(" ")[0].replace(" - ", " "))
+        elif not _is_schema(what, made):
             rest.append(line)
-    return Contents("".join(f"{e}\n" for e in extensions), "".join(f"{r}\n" for r in rest))
+            rights += [line] if what.startswith(("ACL ", "DEFAULT ACL ")) else []
+    return Contents(_lines(extensions), _lines(rest), _lines(rights), tuple(left_out))
+
+
+def _lines(found: list[str]) -> str:
+    return "".join(f"{line}\n" for line in found)
 
 
 def _is_superusers(what: str) -> bool:

@@ -14,8 +14,12 @@ ANSWER = 10
 """Seconds that a store may be silent for; what it comes to is four times as much, and a server that is to stop
 waits as long for its log."""
 LOOKING = 5
-"""The same, of what only looks."""
+"""The same, of what only looks, and of the log."""
 _LOOK = (f"--io-timeout={LOOKING}",)
+NO_SEGMENT = 1
+"""pgBackRest's status where the archive has no such segment: the log ends there."""
+GIVE_UP = 126
+"""PostgreSQL ends a recovery for a status above 125, and takes any other for the end of the log."""
 SLOT_KEEPS = 4096
 """MB of log that a receiver which stands still may hold back; then it loses its place and the disk stays free."""
 YIELDING = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
@@ -49,6 +53,9 @@ def pgbackrest_conf(settings: Settings, layout: BackupLayout, pg: Layout, port: 
         f"log-path={layout.work / 'log'}",
         "log-level-file=off",
         "log-level-console=warn",
+        # The others wait for the log meanwhile; what did not arrive is sent again.
+        "[global:archive-push]",
+        f"io-timeout={LOOKING}",
         # Copies of the same cluster would share its queue.
         "[global:archive-get]",
         "archive-async=n",
@@ -148,12 +155,18 @@ def restore(
 
     Archiving is off in the copy: it would put its own log among the cluster's.
     """
+    # Its own command would let the log end where a store fails.
+    get = pgbackrest(layout, "archive-get", f'"--pg1-path={into}"', repository=repository)
+    fetch = (
+        " ".join(get) + f' %f "%p" || {{ test $? -eq {NO_SEGMENT} && exit {NO_SEGMENT}; exit {GIVE_UP}; }}'
+    )
     options = [
         f"--pg1-path={into}",
         f"--set={label}",
         f"--type={kind}",
         # Its own option for this is refused with "immediate".
         f"--recovery-option=recovery_target_timeline={timeline}",
+        f"--recovery-option=restore_command={fetch}",
         "--archive-mode=off",
         "--log-level-console=detail",
         "--log-level-stderr=off",
@@ -218,6 +231,8 @@ def copy_conf(directory: Path, *, shared_buffers: int) -> str:
         "ident_file": str(directory / "pg_ident.conf"),
         "unix_socket_permissions": "0700",
         "shared_buffers": f"{shared_buffers // 1024}kB",
+        # In its directory: a server that is killed leaves such memory behind.
+        "dynamic_shared_memory_type": "mmap",
         "max_connections": "20",
         "maintenance_work_mem": "128MB",
         "max_wal_size": "4GB",

@@ -10,26 +10,33 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from homeport.backup.physical import commands
+from homeport.backup.physical import commands, parse
 from homeport.backup.physical.errors import NOT_REACHED, NOT_STARTED
 from homeport.backup.physical.pgbackrest import PgBackRest, hand_over, make_directory
 from homeport.backup.physical.wal import Segment
-from homeport.database import machine
+from homeport.database import machine, refused
 from homeport.database.commands import as_user, ident
 from homeport.database.connect import Connection
 from homeport.database.model import SUPERUSER
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
+from homeport.kernel.units import format_moment
 from homeport.system import files, process
 
 UNFINISHED = "unfinished"
 """A file in the directory of a copy that is being made: what has it may be removed."""
+SHARED_MEMORY = Path("/proc/sysvipc/shm")
 MB = 1024 * 1024
 RECOVERY = 6 * 3600.0
 """Seconds that the log may be replayed for."""
 STOPPING = 600.0
 _LAST_COMMIT = re.compile(r"last completed transaction was at log time (\S+ \S+)")
+_BAD = ("ERROR", "FATAL", "PANIC")
+_NOT_YET = ("the database system is starting up", "the database system is not accepting connections")
+"""What it answers while we ask whether it is up."""
 _ENDED_EARLY = "recovery ended before configured recovery target was reached"
+_OF_SERVER = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} |\t")
+"""How lines of the log begin that are not of what fetches segments."""
 _REDO_DONE = re.compile(r"redo done at ([0-9A-F]+/[0-9A-F]+)")
 
 
@@ -83,10 +90,10 @@ class Copy:
                 target.chmod(0o600)
                 hand_over(target, self._user)
 
-    def start(self) -> None:
+    def start(self, seconds: float = RECOVERY) -> None:
         """Returns when the log is replayed and it takes connections.
 
-        Raises ``backup.target_not_reached``, ``backup.copy_not_started``.
+        Raises ``backup.target_not_reached``, ``backup.copy_not_started``, ``backup.repository_unreachable``.
         """
         argv = commands.copy_server(self.programs, self.directory, throwaway=self._throwaway)
         self._pid = process.spawn_detached(
@@ -95,7 +102,7 @@ class Copy:
             cwd=self.directory,
             output=self.log,
         )
-        deadline = self._clock.monotonic() + RECOVERY
+        deadline = self._clock.monotonic() + seconds
         while True:
             with suppress(HomeportError):
                 with self.connect("postgres"):
@@ -107,17 +114,23 @@ class Copy:
     def _not_started(self) -> HomeportError:
         tail = self.tail()
         text = "\n".join(tail)
-        said = tuple(line for line in tail if "ERROR" in line or "FATAL" in line or "PANIC" in line)[-8:]
+        bad = [line for line in tail if any(word in line for word in _BAD) and not line.endswith(_NOT_YET)]
+        said = tuple(bad[-8:])
         if _ENDED_EARLY in text:
             until = self.last_commit()
             reached = _REDO_DONE.findall(text)
             where = f" at {reached[-1]}" if reached else ""
-            what = f"; its last transaction is of {until:%Y-%m-%d %H:%M:%S} UTC" if until else ""
+            what = f"; its last transaction is of {format_moment(until)}" if until else ""
             return NOT_REACHED.error(
                 f"cannot return to that moment: the log ends before it{where}{what}",
                 hint="restore the newest there is, or a moment before that",
                 details=said,
             )
+        fetching = [line.strip() for line in tail if not _OF_SERVER.match(line)]
+        if (failing := parse.failing_store("\n".join(fetching))) is not None:
+            type_, why = failing
+            told = [line for line in fetching if parse.failing_store(line) is not None]
+            return type_.error(f"cannot read the log that follows on the backup: {why}", details=told[-8:])
         return NOT_STARTED.error("cannot start a server on the restored copy", details=said or tail[-8:])
 
     def tail(self) -> tuple[str, ...]:
@@ -148,8 +161,7 @@ class Copy:
                 application_name="homeport proof",
             )
         except psycopg.OperationalError as e:
-            lines = str(e).strip().splitlines() or [type(e).__name__]
-            raise NOT_STARTED.error(f"cannot reach the server on the copy: {lines[-1].strip()}") from None
+            raise NOT_STARTED.error(f"cannot reach the server on the copy: {refused.why(e)}") from None
         with connection:
             yield connection
 
@@ -207,7 +219,10 @@ def remove(directory: Path, within: Path, clock: Clock) -> None:
     Its mark goes last, so that one who is killed meanwhile is followed by another.
     """
     if directory.is_dir():
-        (directory / UNFINISHED).touch()
+        release_memory(directory)
+        # On a full disk it may not get its mark: it goes all the same.
+        with suppress(OSError):
+            (directory / UNFINISHED).touch()
     for attempt in range(20):
         try:
             files.remove_tree(directory / "data", within=within)
@@ -217,6 +232,19 @@ def remove(directory: Path, within: Path, clock: Clock) -> None:
             if attempt == 19:
                 raise
             clock.sleep(0.1)
+
+
+def release_memory(directory: Path) -> None:
+    """The shared memory of a server on the copy that was killed: with its files, nobody else would find it."""
+    try:
+        lines = (directory / "data" / "postmaster.pid").read_text().splitlines()
+        pid, (key, segment) = lines[0].strip(), lines[6].split()
+        known = [line.split() for line in SHARED_MEMORY.read_text().splitlines()[1:]]
+    except (OSError, IndexError, ValueError):
+        return
+    # Key, id, rights, bytes, who made it, …: after a reboot the number may be somebody else's.
+    if any((f[0], f[1], f[4]) == (key, segment, pid) for f in known):
+        process.run(("ipcrm", "--shmem-id", segment), timeout=10, cwd=Path("/"), check=False)
 
 
 def everything(parent: Path) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from homeport.backup.physical.wal import segment
+from homeport.database import refused
 from homeport.database.connect import Connection
 from homeport.journal.store import parse_time, text_time
 from homeport.kernel.clock import Clock
@@ -153,6 +154,8 @@ def take(connect: Connect, point: str, clock: Clock, *, whole: int = WHOLE) -> M
                 clock.sleep(PAUSE)
             assert best is not None
             (current,) = _one(beside, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+            # The log up to the restore point is archived while the tables are read.
+            _one(beside, "SELECT pg_switch_wal()")
             tables: list[Table] = []
             skipped = [f"database {name}" for name in left_out]
             for name, connection in connections.items():
@@ -285,4 +288,4 @@ def _committed(connection: Connection, transactions: Iterable[int]) -> tuple[int
 
 
 def _said(error: "psycopg.Error") -> str:
-    return (error.diag.message_primary or str(error)).splitlines()[0]
+    return refused.why(error)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +50,7 @@ _KINDS: dict[int, tuple[ErrorType, str]] = {
     75: (UNKNOWN, "there is no backup of that name"),
     82: (NOT_ARCHIVING, "the server's log did not arrive"),
     87: (NOT_ARCHIVING, "the server does not archive"),
+    101: (UNREACHABLE, "its store does not answer as it should"),
     95: (WRONG_PASSPHRASE, "the passphrase does not fit"),
 }
 _UNREACHABLE = re.compile(
@@ -58,7 +60,10 @@ _UNREACHABLE = re.compile(
 )
 _NO_BUCKET = re.compile(r"<Code>NoSuchBucket</Code>")
 _REFUSED = re.compile(r"failed with 403|<Code>(AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch)</Code>")
-_CLOCK = re.compile("is not later than latest backup label")
+_SERVICE = re.compile(r"(?:\[|HTTP request failed with )(5[0-9]{2})\b")
+_CUT_SHORT = re.compile("unexpected EOF reading HTTP content")
+_SILENT = re.compile(r"timeout after [0-9]+ms waiting for (?:read from|write to) '[^']+:[0-9]+'")
+_CLOCK = re.compile("is not later than latest backup label(?: '([0-9A-Z_-]+)')?")
 _FULL = re.compile(r"No space left on device|\[28\]")
 
 
@@ -75,6 +80,8 @@ def verdict(status: int, output: str, *, opened: bool = False) -> tuple[ErrorTyp
         return WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged", _readable(lines)
     if (refusal := _refusal(text)) is not None:
         return *refusal, _readable(lines)
+    if (failing := failing_store(text)) is not None:
+        return *failing, _readable(lines)
     if _FULL.search(text):
         return NO_SPACE, "a disk is full", _readable(lines)
     if _CLOCK.search(text):
@@ -99,6 +106,17 @@ def _refusal(text: str) -> tuple[ErrorType, str] | None:
     return None
 
 
+def failing_store(text: str) -> tuple[ErrorType, str] | None:
+    """What a store does wrong says nothing of what it holds."""
+    if _CUT_SHORT.search(text):
+        return UNREACHABLE, "its store cuts its answers short"
+    if (error := _SERVICE.search(text)) is not None:
+        return UNREACHABLE, f"its store answers with error {error[1]}"
+    if _SILENT.search(text):
+        return UNREACHABLE, "its store does not answer"
+    return None
+
+
 def error_lines(output: str) -> tuple[str, ...]:
     """From its first error on; all of it where none is marked as one."""
     found = _ERROR.search(output)
@@ -117,6 +135,8 @@ def problem(message: str) -> tuple[ErrorType, str]:
         return WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged"
     if (refusal := _refusal(message)) is not None:
         return refusal
+    if (failing := failing_store(message)) is not None:
+        return failing
     lines = _readable(tuple(message.strip().splitlines()[:3]))
     type_ = UNREACHABLE if _UNREACHABLE.search(message) else DAMAGED
     return type_, "; ".join(lines)
@@ -177,6 +197,11 @@ def listing(text: str) -> dict[str, int]:
 def label(output: str) -> str | None:
     found = _LABEL.search(output)
     return found[1] if found else None
+
+
+def latest_label(lines: Iterable[str]) -> str | None:
+    """What a new backup would have to come after, from what pgBackRest said; it may be one that was cut off."""
+    return next((found[1] for line in lines if (found := _CLOCK.search(line))), None)
 
 
 class Counter:

@@ -5,7 +5,7 @@ import pwd
 import shutil
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from homeport.backup.physical import commands, parse
@@ -25,11 +25,13 @@ from homeport.database.model import Layout
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.system import files, process
+from homeport.system.pace import Seen, paced
 
 SHORT = 120.0
 """Seconds for what only looks."""
 JOINING = 30.0
-LONG = 24 * 3600.0
+LONG = 7 * 24 * 3600.0
+"""For what works. Under a rate a large cluster takes days."""
 KEPT = 64 * 1024
 """Bytes of a run's output that are kept."""
 OnProgress = Callable[[Progress], None]
@@ -125,6 +127,10 @@ class PgBackRest:
     def end_left_over(self, what: str) -> None:
         """End what a caller that was killed left running. Only under the lock of ``what``."""
         process.kill_marked(self._owner, f"backup.{self.layout.cluster}.{what}")
+
+    def paced(self, what: str, rate: int | None) -> AbstractContextManager[Seen]:
+        """What is started for ``what`` meanwhile reads, and writes, at most ``rate`` bytes a second."""
+        return paced(rate, owner=self._owner, instance=self.environment(what)[process.INSTANCE])
 
     def ask(self, argv: Sequence[str], doing: str, timeout: float = SHORT) -> str:
         """Its output. Raises what :func:`parse.verdict` says."""

@@ -84,13 +84,49 @@ def take(
         if place.current.exists():
             place.current.rename(place.before)
         data.rename(place.current)
-    server.write_settings()
+    # It archives nothing before it is settled that it stays: its timeline would be the newest there is.
+    server.mute()
     clusters.ensure(cluster.name, dedicated=cluster.dedicated)
     with clusters.superuser(cluster) as connection:
         # What it received is of the log that was left.
         receiver.begin_anew(connection)
         records.keep_served(_served(connection, place, served))
+        server.write_settings()
+        server.reload(connection)
     files.remove_tree(place.restored, within=place.restored.parent)
+
+
+def give_back(
+    place: Place,
+    cluster: Cluster,
+    clusters: Clusters,
+    server: Server,
+    services: Services,
+    receiver: Receiver,
+    records: Records,
+) -> None:
+    """Of a :func:`take` that did not come to its end: the cluster serves its own files again, if it had any.
+
+    May be cut off anywhere and called again. Nothing where there was none, or where it came to its end.
+    """
+    if not place.restored.exists() or any(s.name == place.name for s in records.served()):
+        return
+    if not place.before.exists() and not (place.restored / "data").exists():
+        # Its own files were gone before: what was restored is in their place already.
+        take(place, cluster, clusters, server, services, receiver, records, ())
+        return
+    began = place.before.exists()
+    if began:
+        services.stop(receiver.service)
+        services.stop(cluster.service)
+        if place.current.exists():
+            place.current.rename(place.restored / "data")
+        place.before.rename(place.current)
+    if (server.write_settings() or began) and place.current.exists():
+        clusters.ensure(cluster.name, dedicated=cluster.dedicated)
+        with clusters.superuser(cluster) as connection:
+            server.reload(connection)
+            receiver.begin_anew(connection)
 
 
 def _served(connection: Connection, place: Place, served: tuple[Served, ...]) -> tuple[Served, ...]:

@@ -24,6 +24,8 @@ LAG = timedelta(minutes=3)
 HEARTBEAT_LATE = timedelta(minutes=3)
 SLOT_BEHIND = 1 << 30
 """Bytes of log that a receiver may be behind."""
+LEAST_ROOM = 32 << 20
+"""Bytes on a repository's disk below which it counts as full: two segments of the log."""
 LOG_SHARE = 0.5
 """Of the disk's free bytes and the log's own together, which the log may take."""
 
@@ -191,13 +193,24 @@ def findings(
     problems: Mapping[str, str],
     *,
     receiver_runs: bool,
+    free: Mapping[str, int] | None = None,
 ) -> tuple[Finding, ...]:
-    """All that is wrong, the worst first. ``archives``, ``gaps_``, ``problems`` by repository."""
+    """All that is wrong, the worst first. ``archives``, ``gaps_``, ``problems`` by repository, and so is ``free``:
+    bytes on the disks of those that are directories."""
     found: list[Finding] = []
     for name, problem in problems.items():
         found.append(
             Finding("repository", f"repository {name} cannot be used: {problem}", "nothing arrives there")
         )
+    for name, size in (free or {}).items():
+        if size < LEAST_ROOM:
+            found.append(
+                Finding(
+                    "repository_full",
+                    f"the disk of repository {name} is full: {format_size(size)} are free",
+                    "make room there; until then the log waits on this machine's disk",
+                )
+            )
     if look.archive_command != archive_command:
         found.append(
             Finding(
@@ -220,7 +233,17 @@ def findings(
     last = archived_until(look.last_archived)
     if last is not None:
         for name, archive in archives.items():
-            if last not in archive.segments:
+            if not archive.segments:
+                found.append(
+                    Finding(
+                        "repository_empty",
+                        f"repository {name} holds nothing of the server's log: it is new, its files were removed, "
+                        "or its disk is not mounted",
+                        "where its files are gone, homeport backup repository add makes it anew; see who removed them",
+                        True,
+                    )
+                )
+            elif last not in archive.segments:
                 found.append(
                     Finding(
                         "archive_lies",

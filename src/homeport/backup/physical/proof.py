@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from homeport.backup.physical import commands, heartbeat, plan, restore
-from homeport.backup.physical.copy import Copy, remove
+from homeport.backup.physical import commands, heartbeat, plan, restore, room
+from homeport.backup.physical.copy import RECOVERY, Copy, remove
 from homeport.backup.physical.errors import (
     DAMAGED,
     MISSING,
@@ -23,6 +23,7 @@ from homeport.backup.physical.errors import (
 from homeport.backup.physical.manifest import Comparison, Manifest, compare
 from homeport.backup.physical.model import AtPoint, OfBackup, PhysicalBackup, Target
 from homeport.backup.physical.pgbackrest import OnProgress, PgBackRest
+from homeport.database import refused
 from homeport.database.connect import Connection
 from homeport.journal.store import parse_time, text_time
 from homeport.kernel.clock import Clock
@@ -45,6 +46,9 @@ WRONG_BACKUP = {
 """What speaks against the backup; anything else says that it could not be tried."""
 QUESTION_SECONDS = 60
 CHECK_TIMEOUT = 6 * 3600.0
+PASSES = 20
+"""How often a check may read all of a copy. Under a rate it has the time for that besides."""
+QUESTION_PASSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,17 @@ class Proof:
     heartbeat_at: datetime | None = None
     point: str | None = None
     """The restore point that it was recovered to; None: the backup's own end, without a manifest."""
+    bytes: int = 0
+    """Of the files that were restored."""
+    rate: int = 0
+    """Bytes a second at which they were."""
+    allowed: int | None = None
+    """Bytes a second that it was held to."""
+    read: int = 0
+    """Bytes from disks under that, by all its programs."""
+    written: int = 0
+    paused: float = 0.0
+    """Seconds that they were stopped for."""
 
     @property
     def passed(self) -> bool:
@@ -109,6 +124,7 @@ def prove(
     questions: Sequence[Question],
     on_progress: OnProgress,
     jobs: int,
+    rate: int | None = None,
 ) -> Proof:
     """Restore into ``directory``, which is not there, look at all of it, and remove it.
 
@@ -123,6 +139,8 @@ def prove(
         AtPoint(manifest.point, manifest.lsn, manifest.at) if manifest is not None else OfBackup(backup.label)
     )
     copy = Copy(program, directory, version, clock, throwaway=True)
+    passes = backup.bytes / rate if rate else 0.0
+    doing = f"prove {backup.label} in repository {backup.repository}"
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
@@ -152,7 +170,7 @@ def prove(
                 argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress
             )
         with step("start"):
-            copy.start()
+            copy.start(RECOVERY + passes * PASSES)
         with copy.connect("postgres") as connection:
             beat = heartbeat.newest(connection)
         if manifest is not None:
@@ -160,23 +178,29 @@ def prove(
                 found = compare(manifest, copy.connect)
             failures += found.differences
         with step("ask"):
-            failures += ask(copy, questions)
+            failures += ask(copy, questions, QUESTION_SECONDS + passes * QUESTION_PASSES)
         with step("amcheck"):
-            failures += _amcheck(copy, jobs)
+            failures += _amcheck(copy, jobs, CHECK_TIMEOUT + passes * PASSES)
         with step("stop"):
             copy.stop()
         with step("checksums"):
-            failures += _checksums(copy)
+            failures += _checksums(copy, CHECK_TIMEOUT + passes)
+        if failures:
+            room.must_not_be_full(directory, doing, failures)
     except HomeportError as e:
         if e.code not in WRONG_BACKUP:
             raise
         failures.append("; ".join((e.sentence, *_short(e.details))))
+        if e.type in (NOT_STARTED, NOT_REACHED):
+            room.must_not_be_full(directory, doing, failures)
     finally:
         copy.end()
         remove(directory, directory.parent, clock)
+    took = steps.get("restore", 0.0)
     return Proof(
         backup.repository, backup.label, clock.now(), round(clock.monotonic() - began, 3), tuple(failures),
         found.undecided, steps, found.tables, found.rows, beat, manifest.point if manifest else None,
+        backup.bytes, round(backup.bytes / took) if took else 0, rate,
     )  # fmt: skip
 
 
@@ -184,33 +208,33 @@ def _short(details: Iterable[str]) -> list[str]:
     return [line.strip() for line in details][:4]
 
 
-def _amcheck(copy: Copy, jobs: int) -> list[str]:
-    ran = copy.run(commands.amcheck(copy.programs, copy.directory, jobs), CHECK_TIMEOUT)
+def _amcheck(copy: Copy, jobs: int, timeout: float) -> list[str]:
+    ran = copy.run(commands.amcheck(copy.programs, copy.directory, jobs), timeout)
     if ran.ok:
         return []
-    lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+    lines = refused.lines_of(ran.stdout + ran.stderr)
     return [f"pg_amcheck: {line}" for line in lines[:5]] or [f"pg_amcheck ended with status {ran.returncode}"]
 
 
-def _checksums(copy: Copy) -> list[str]:
-    ran = copy.run(commands.checksums(copy.programs, copy.files), CHECK_TIMEOUT)
+def _checksums(copy: Copy, timeout: float) -> list[str]:
+    ran = copy.run(commands.checksums(copy.programs, copy.files), timeout)
     if ran.ok:
         return []
     lines = [line.strip() for line in ran.stderr.splitlines() if "error" in line]
     return [f"pg_checksums: {line}" for line in lines[:5]] or [f"pg_checksums ended with {ran.returncode}"]
 
 
-def ask(copy: Copy, questions: Iterable[Question]) -> list[str]:
-    """What does not hold."""
+def ask(copy: Copy, questions: Iterable[Question], seconds: float = QUESTION_SECONDS) -> list[str]:
+    """What does not hold. ``seconds``: for each; a server that is stopped now and then needs more."""
     import psycopg
 
     wrong = []
     for question in questions:
         try:
             with copy.connect(question.database) as connection:
-                answer = _answer(connection, question)
+                answer = _answer(connection, question, seconds)
         except (psycopg.Error, HomeportError) as e:
-            wrong.append(f"question {question.name} cannot be asked: {str(e).splitlines()[0]}")
+            wrong.append(f"question {question.name} cannot be asked: {_said(e)}")
             continue
         if answer is None:
             wrong.append(f"question {question.name}: no row")
@@ -219,11 +243,17 @@ def ask(copy: Copy, questions: Iterable[Question]) -> list[str]:
     return wrong
 
 
-def _answer(connection: Connection, question: Question) -> tuple[str] | None:
+def _said(error: Exception) -> str:
+    return error.sentence if isinstance(error, HomeportError) else refused.why(error)
+
+
+def _answer(connection: Connection, question: Question, seconds: float) -> tuple[str] | None:
     """The first value's text; None where there is no row."""
     from psycopg import sql
 
-    connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{QUESTION_SECONDS}s")))
+    connection.execute(
+        sql.SQL("SET statement_timeout = {}").format(sql.Literal(min(round(seconds * 1000), 2**31 - 1)))
+    )
     connection.execute("SET default_transaction_read_only = on")
     if question.role is not None:
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(question.role)))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from homeport.backup import checked
 from homeport.backup.physical.manifest import Manifest
 from homeport.backup.physical.plan import Served
 from homeport.backup.physical.proof import Proof
@@ -26,14 +27,14 @@ class Records:
         return self._directory / f"{repository}.{label}.{kind}.json"
 
     def _read(self, repository: str, label: str, kind: str) -> Any:
-        """None for what is not there or cannot be read: it is made anew with the next backup or proof."""
-        with suppress(HomeportError):
-            return files.read_json(self._path(repository, label, kind))
+        """None for what is not there or is not what was written: it is made anew with the next backup or proof."""
+        with suppress(HomeportError, TypeError, ValueError):
+            return checked.document(files.read_json(self._path(repository, label, kind)))
         return None
 
     def keep_manifest(self, repository: str, label: str, manifest: Manifest) -> None:
         files.write_atomic(
-            self._path(repository, label, "manifest"), json.dumps(manifest.document()), mode=0o600
+            self._path(repository, label, "manifest"), checked.text(manifest.document()), mode=0o600
         )
 
     def manifest(self, repository: str, label: str) -> Manifest | None:
@@ -42,9 +43,14 @@ class Records:
             return Manifest.of(found) if found is not None else None
         return None
 
+    def damaged_manifest(self, repository: str, label: str) -> Path | None:
+        """The file of one that is there and is no manifest any more."""
+        path = self._path(repository, label, "manifest")
+        return path if path.exists() and self.manifest(repository, label) is None else None
+
     def keep_proof(self, proof: Proof) -> None:
         files.write_atomic(
-            self._path(proof.repository, proof.label, "proof"), json.dumps(proof.document()), mode=0o600
+            self._path(proof.repository, proof.label, "proof"), checked.text(proof.document()), mode=0o600
         )
 
     def proof(self, repository: str, label: str) -> Proof | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from homeport.backup.physical import commands, heartbeat, plan
+from homeport.backup.physical import commands, heartbeat, plan, room
 from homeport.backup.physical.copy import Copy, prefer_archive, received_files, remove
 from homeport.backup.physical.errors import (
     DAMAGED,
@@ -33,9 +33,10 @@ from homeport.backup.physical.pgbackrest import OnProgress, PgBackRest
 from homeport.backup.physical.plan import Served
 from homeport.backup.physical.wal import Archive, Segment, received
 from homeport.database import machine
+from homeport.database.connect import first_line
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.units import format_size
+from homeport.kernel.units import format_moment, format_size
 from homeport.system import files
 
 PASSED_OVER = {
@@ -63,7 +64,7 @@ def tell(target: Target) -> str:
         case OfBackup(label):
             return f"backup {label}"
         case AtTime(at):
-            return f"{at:%Y-%m-%d %H:%M:%S}"
+            return format_moment(at)
         case AtPoint(name):
             return f"restore point {name}"
 
@@ -78,7 +79,7 @@ def choose(
     if isinstance(target, AtTime) and target.at > clock.now():
         raise IN_FUTURE.error(
             f"cannot return to {tell(target)}: it has not come yet",
-            hint="times are of UTC unless they say otherwise",
+            hint=f"it is {format_moment(clock.now())} by this machine's clock",
         )
     order = tuple(repositories)
     backups: list[PhysicalBackup] = []
@@ -101,7 +102,7 @@ def choose(
                 f"cannot find backup {target.label}", hint="homeport backup list", details=unreadable
             )
         oldest = min((b.stopped_at for b in backups), default=None)
-        since = f"the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC" if oldest else "there is none"
+        since = f"the oldest is of {format_moment(oldest)}" if oldest else "there is none"
         raise NOTHING_BEFORE.error(
             f"cannot return to {tell(target)}: no backup is from before it", hint=since, details=unreadable
         )
@@ -205,11 +206,15 @@ def restore(
             return _settle(copy, backup, len(way.tail), clock.monotonic() - began, clock, passed_over)
         except HomeportError as e:
             copy.end()
-            if e.code not in PASSED_OVER:
-                raise
+            try:
+                if e.code not in PASSED_OVER:
+                    raise
+                if e.type is NOT_STARTED:
+                    room.must_not_be_full(into, f"restore {backup.label}", (e.sentence, *e.details))
+            finally:
+                remove(into, into.parent, clock)
             passed_over.append(e.sentence)
             error = e
-            remove(into, into.parent, clock)
         except BaseException:
             copy.end()
             raise
@@ -221,14 +226,18 @@ def _settle(
     copy: Copy, backup: PhysicalBackup, tail: int, seconds: float, clock: Clock, passed_over: list[str]
 ) -> Restored:
     """Take away what only the recovery needed, and stop it."""
+    import psycopg
     from psycopg import sql
 
     began = clock.monotonic()
-    timeline = copy.timeline()
-    with copy.connect("postgres") as connection:
-        for setting in _RESET:
-            connection.execute(sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(setting)))
-        beat = heartbeat.newest(connection)
+    try:
+        timeline = copy.timeline()
+        with copy.connect("postgres") as connection:
+            for setting in _RESET:
+                connection.execute(sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(setting)))
+            beat = heartbeat.newest(connection)
+    except psycopg.Error as e:
+        raise NOT_STARTED.error(f"cannot finish the restored copy: {first_line(e)}") from e
     last = copy.last_commit()
     copy.stop()
     prefer_archive(machine.user(), copy.files, timeline)

@@ -8,7 +8,7 @@ from homeport.backup.physical import commands, heartbeat, looking
 from homeport.backup.physical.errors import NOT_ARCHIVING, SERVER
 from homeport.backup.physical.model import BackupLayout, Settings
 from homeport.backup.physical.plan import ServerLook
-from homeport.backup.physical.wal import archived_until, segment
+from homeport.backup.physical.wal import Segment, archived_until, segment
 from homeport.database import machine
 from homeport.database.connect import Connection, first_line
 from homeport.database.model import Cluster
@@ -88,20 +88,27 @@ class Server:
             heartbeat.beat(connection)
             row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
             assert row is not None
-            wanted = segment(row[0])
-            deadline = self._clock.monotonic() + seconds
-            while True:
-                last = self.look(connection)
-                done = archived_until(last.last_archived)
-                if done is not None and done >= wanted:
-                    return str(wanted)
-                if self._clock.monotonic() > deadline:
-                    failed = f"; {last.last_failed} failed" if last.last_failed else ""
-                    raise NOT_ARCHIVING.error(
-                        f"cannot archive {wanted} of cluster {self._cluster.name} within {seconds:g} s{failed}",
-                        hint="the server's log says why",
-                    )
-                self._clock.sleep(0.1)
+            return str(self._archived(connection, segment(row[0]), seconds))
+
+    def archived(self, wanted: Segment, seconds: float) -> None:
+        """Returns when a segment that is complete is archived. Raises ``backup.not_archiving``."""
+        with self.connect() as connection:
+            self._archived(connection, wanted, seconds)
+
+    def _archived(self, connection: Connection, wanted: Segment, seconds: float) -> Segment:
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            last = self.look(connection)
+            done = archived_until(last.last_archived)
+            if done is not None and done >= wanted:
+                return wanted
+            if self._clock.monotonic() > deadline:
+                failed = f"; {last.last_failed} failed" if last.last_failed else ""
+                raise NOT_ARCHIVING.error(
+                    f"cannot archive {wanted} of cluster {self._cluster.name} within {seconds:g} s{failed}",
+                    hint="the server's log says why",
+                )
+            self._clock.sleep(0.1)
 
 
 def system_id(connection: Connection) -> int:

@@ -6,23 +6,26 @@ or a restore begins, whatever a former one left running or lying is ended and re
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from homeport.backup.physical import commands, heartbeat, manifest, plan, proof, restore
+from homeport.backup.physical import commands, heartbeat, manifest, plan, proof, restore, room
 from homeport.backup.physical import place as place_
 from homeport.backup.physical.copy import everything, left_over, remove
-from homeport.backup.physical.errors import BUSY, FAILED, UNKNOWN
+from homeport.backup.physical.errors import BUSY, CLOCK, FAILED, UNKNOWN
 from homeport.backup.physical.model import (
     Made,
     PhysicalBackup,
     Progress,
     RepositoryLook,
     Restored,
+    S3Store,
     Settings,
     Target,
 )
 from homeport.backup.physical.parse import label as new_label
+from homeport.backup.physical.parse import latest_label
 from homeport.backup.physical.pgbackrest import PgBackRest
 from homeport.backup.physical.place import Place
 from homeport.backup.physical.plan import Finding
@@ -30,7 +33,7 @@ from homeport.backup.physical.proof import Proof, Question
 from homeport.backup.physical.receiver import Receiver
 from homeport.backup.physical.records import Records
 from homeport.backup.physical.server import Server, system_id
-from homeport.backup.physical.wal import SEGMENT, Archive, Gap, archived_until
+from homeport.backup.physical.wal import SEGMENT, Archive, Gap, archived_until, segment_at
 from homeport.database.model import Cluster
 from homeport.database.port import Services
 from homeport.database.provision import Clusters
@@ -40,13 +43,20 @@ from homeport.system import files
 
 ARCHIVING = 120.0
 """Seconds for a segment to reach every repository."""
+AT_ONCE = 1.0
+"""Where it is known that one of them takes nothing."""
 FLUSHING = 15.0
 """Where somebody waits for a restore."""
 Told = Callable[[str, Progress], None]
 """(repository, how far it is)"""
+OnMade = Callable[[Made], None]
 
 
 def _silent(_: str, __: Progress) -> None:
+    return None
+
+
+def _unheard(_: Made) -> None:
     return None
 
 
@@ -99,6 +109,8 @@ class PhysicalBackups:
                 self._receiver.restart(connection)
             self._server.reload(connection)
             heartbeat.ensure(connection)
+            if heartbeat.newest(connection) is None:
+                heartbeat.beat(connection)
         if problem is not None:
             raise problem
 
@@ -110,22 +122,32 @@ class PhysicalBackups:
             self._receiver.remove(connection)
         self._program.forget()
 
-    def clean(self) -> None:
-        """End and remove what calls that were killed left. ``backup.busy`` where one is under way."""
-        with self._alone("backup", "tidy up"), self._alone("copy", "tidy up"):
+    def clean(self, what: str) -> None:
+        """End and remove what calls of a lane ("backup" or "copy") left that were killed. ``backup.busy`` where one
+        is under way."""
+        with self._alone(what, "tidy up"):
             return
 
     # Making
 
-    def backup(self, *, full: bool = False, told: Told = _silent) -> tuple[Made, ...]:
+    def backup(
+        self,
+        *,
+        full: bool = False,
+        rate: int | None = None,
+        told: Told = _silent,
+        on_made: OnMade = _unheard,
+    ) -> tuple[Made, ...]:
         """One in each repository, and a manifest that holds at one moment after all of them.
 
-        An incremental one becomes a full one where there is none to stand on. All repositories are tried; raises
-        what went wrong in one of them, with the names of those that have theirs in its details.
+        ``rate``: bytes a second that it may read, and write; None: as fast as it goes. An incremental one becomes a
+        full one where there is none to stand on. All repositories are tried; raises what went wrong in one of them,
+        with the names of those that have theirs in its details; ``on_made`` was told of theirs by then, but of none
+        that lacks its manifest.
         """
         made: list[tuple[PhysicalBackup, float]] = []
         failed: list[HomeportError] = []
-        with self._alone("backup", "back up"):
+        with self._alone("backup", "back up"), self._program.paced("backup", rate):
             for name in self._names:
                 try:
                     made.append(self._into(name, full, told))
@@ -133,21 +155,38 @@ class PhysicalBackups:
                     failed.append(e)
             if made:
                 try:
-                    self._manifest(made)
+                    self._manifest(made, others=bool(failed))
                 except HomeportError as e:
                     failed.append(e)
+        done = tuple(self._made(b, seconds) for b, seconds in made)
+        for each in done:
+            if each.manifest:
+                on_made(each)
         if failed:
             first = failed[0]
             others = [e.sentence for e in failed[1:]]
             there = [f"repository {b.repository} has {b.label}" for b, _ in made]
             raise first.type.error(first.sentence, hint=first.hint, details=[*first.details, *others, *there])
-        return tuple(self._made(b, seconds) for b, seconds in made)
+        return done
 
     def _into(self, name: str, full: bool, told: Told) -> tuple[PhysicalBackup, float]:
         began = self._clock.monotonic()
         argv = commands.backup(self.layout, self._settings.number(name), full=full)
         doing = f"back up cluster {self._cluster.name} into repository {name}"
-        output = self._program.work(argv, "backup", doing, lambda p: told(name, p))
+        repository = next(r for r in self._settings.repositories if r.name == name)
+        room.must_take(repository, doing)
+        if isinstance(repository.store, S3Store):
+            # One that is silent is found sooner by one who only looks.
+            self._program.read(name)
+        try:
+            output = self._program.work(argv, "backup", doing, lambda p: told(name, p))
+        except HomeportError as e:
+            # What is left of a full one that a store cut off comes after any that stands on those before it.
+            latest = latest_label(e.details) if e.type is CLOCK and not full else None
+            if latest is None or latest in {b.label for b in self._program.backups(name)}:
+                raise
+            argv = commands.backup(self.layout, self._settings.number(name), full=True)
+            output = self._program.work(argv, "backup", doing, lambda p: told(name, p))
         label = new_label(output)
         backup = next((b for b in self._program.backups(name) if b.label == label), None)
         if backup is None:
@@ -158,11 +197,31 @@ class PhysicalBackups:
         found = self.records.manifest(backup.repository, backup.label)
         return Made(backup, round(seconds, 3), found.point if found else "")
 
-    def _manifest(self, made: Sequence[tuple[PhysicalBackup, float]]) -> None:
+    def _manifest(self, made: Sequence[tuple[PhysicalBackup, float]], *, others: bool) -> None:
+        """Of each whose repository has the log up to it.
+
+        ``others``: there are repositories that take nothing, so the server may count nothing as archived.
+        """
         point = f"homeport_backup_{self._clock.now():%Y%m%dT%H%M%S}"
         taken = manifest.take(self._server.connect, point, self._clock)
-        self.flush()
-        for backup, _ in made:
+        until = self._clock.monotonic() + ARCHIVING
+        problem: HomeportError | None = None
+        try:
+            self._server.archived(segment_at(taken.timeline, taken.lsn), AT_ONCE if others else ARCHIVING)
+        except HomeportError as e:
+            problem = e
+        waiting = [b for b, _ in made]
+        while waiting and problem is not None:
+            for backup in tuple(waiting):
+                with suppress(HomeportError):
+                    archive = self._program.archive(backup.repository, backup.archive)
+                    if segment_at(taken.timeline, taken.lsn) in archive.segments:
+                        self.records.keep_manifest(backup.repository, backup.label, taken)
+                        waiting.remove(backup)
+            if not waiting or self._clock.monotonic() > until:
+                raise problem
+            self._clock.sleep(1.0)
+        for backup in waiting:
             self.records.keep_manifest(backup.repository, backup.label, taken)
 
     def flush(self, seconds: float = ARCHIVING) -> str:
@@ -229,6 +288,7 @@ class PhysicalBackups:
             missing,
             problems,
             receiver_runs=self._receiver.runs(),
+            free=room.left(self._settings),
         )
 
     def lost_if_now(self) -> tuple[datetime | None, datetime]:
@@ -276,26 +336,35 @@ class PhysicalBackups:
         label: str | None = None,
         *,
         questions: Sequence[Question] = (),
+        rate: int | None = None,
         told: Told = _silent,
     ) -> Proof:
         """Restore a backup (the newest for None), look at it, remove the copy. Its proof is kept, passed or not.
 
-        Needs no server. Raises what says that it could not be tried: ``backup.no_space``, ``.busy``,
+        ``rate``: bytes a second that it may read from disks, and write; None: as fast as it goes. Needs no server.
+        Raises what says that it could not be tried: ``backup.no_space``, ``.busy``,
         ``.repository_unreachable``.
         """
         with self._alone("copy", "prove a backup of"):
             backup = self.get(repository, label)
-            found = proof.prove(
-                self._program,
-                backup,
-                self.records.manifest(repository, backup.label),
-                self.layout.scratch / "proof",
-                self._cluster.version,
-                self._clock,
-                questions=questions,
-                on_progress=lambda p: told(repository, p),
-                jobs=self._settings.processes,
-            )
+            with self._program.paced("copy", rate) as seen:
+                found = proof.prove(
+                    self._program,
+                    backup,
+                    self.records.manifest(repository, backup.label),
+                    self.layout.scratch / "proof",
+                    self._cluster.version,
+                    self._clock,
+                    questions=questions,
+                    rate=rate,
+                    on_progress=lambda p: told(repository, p),
+                    jobs=self._settings.processes,
+                )
+            found = replace(found, read=seen.read, written=seen.written, paused=seen.paused)
+            damaged = self.records.damaged_manifest(repository, backup.label)
+            if damaged is not None:
+                why = f"{damaged} is damaged: its rows cannot be compared with those that were backed up"
+                found = replace(found, undecided=(*found.undecided, why))
             self.records.keep_proof(found)
             return found
 
@@ -356,15 +425,21 @@ class PhysicalBackups:
             for repository in self._names:
                 with suppress(HomeportError):
                     archived |= self._program.archive(repository).histories
-            place_.take(
-                place, self._cluster, self._clusters, self._server, self._services, self._receiver,
-                self.records, archived,
-            )  # fmt: skip
+            place_.take(place, *self._own, archived)
         with suppress(HomeportError):
             self.flush(seconds=FLUSHING)
         return place.before
 
+    def give_back(self, name: str) -> None:
+        """The cluster serves what it did before a :meth:`take_place` that did not come to its end."""
+        with self._alone("backup", "return"), self._alone("copy", "return"):
+            place_.give_back(Place(self._pg, name), *self._own)
+
     # Inside
+
+    @property
+    def _own(self) -> tuple[Cluster, Clusters, Server, Services, Receiver, Records]:
+        return self._cluster, self._clusters, self._server, self._services, self._receiver, self.records
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -87,8 +87,12 @@ def _by_row(
         return replace(loss, lost=max(loss.now, 0), back=max(loss.then, 0), changed=0)
     table = now[loss.table]
     keys = [_key(c, table) for c in (present, past)]
-    if not keys[0] or keys[0] != keys[1] or max(loss.now, loss.then) > MOST_ROWS:
-        return loss
+    if not keys[0] or not keys[1]:
+        return replace(loss, why="it has no primary key")
+    if keys[0] != keys[1]:
+        return replace(loss, why="it has another primary key than then")
+    if max(loss.now, loss.then) > MOST_ROWS:
+        return replace(loss, why=f"it has more than {MOST_ROWS:,} rows")
     gone, back, changed = _merge(_rows(present, table, keys[0]), _rows(past, then[loss.table], keys[0]))
     return replace(loss, lost=gone, back=back, changed=changed)
 

@@ -13,6 +13,11 @@ NOT_OURS = declare(
     Kind.CONFLICT,
     "A database that somebody else runs cannot be taken back in place.",
 )
+SERVER_DOWN = declare(
+    "restore.server_down",
+    Kind.CONFLICT,
+    "The PostgreSQL that a database is to be brought back into does not run; its whole cluster can be brought back.",
+)
 MOVING = declare(
     "restore.change_under_way", Kind.CONFLICT, "A change of the environment is under way.", retry=True
 )
@@ -31,3 +36,13 @@ BAD_TARGET = declare("restore.bad_moment", Kind.INVALID, "The moment to return t
 NO_TABLE = declare("restore.no_table", Kind.NOT_FOUND, "A table to bring back was not there then.")
 CANNOT_MERGE = declare("restore.cannot_merge", Kind.CONFLICT, "Rows that were brought back cannot be put in.")
 NO_FILES = declare("restore.no_files", Kind.NOT_FOUND, "No backup of these files is there.")
+NO_DUMP = declare(
+    "restore.no_dump",
+    Kind.NOT_FOUND,
+    "No dump of a database that somebody else runs fits what was asked for.",
+)
+SERVER_NEWER = declare(
+    "restore.server_newer",
+    Kind.CONFLICT,
+    "A server that somebody else runs is newer than the pg_restore of this machine.",
+)

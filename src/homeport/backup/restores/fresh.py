@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql
@@ -26,6 +26,13 @@ BETWEEN = 1.0
 RENAMING = 15.0
 LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 """Settings whose value is a list that is quoted already."""
+
+
+class Served(Protocol):
+    @property
+    def database(self) -> str:
+        """Its name at the server."""
+        ...
 
 
 def exists(admin: Connection, name: str) -> bool:
@@ -57,53 +64,75 @@ def drop(admin: Connection, name: str) -> None:
 
 def give_same_rights(admin: Connection, live: str, name: str) -> None:
     """Who may connect, settings and the limit of connections: what no dump has."""
-    row = admin.execute("SELECT oid, datconnlimit FROM pg_database WHERE datname = %s", (live,)).fetchone()
-    assert row is not None
-    oid, limit = row
-    target = sql.Identifier(name)
     with admin.transaction():
-        admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(target))
-        granted = admin.execute(
-            "SELECT a.privilege_type, a.is_grantable, a.grantee, r.rolname FROM pg_database d, aclexplode(d.datacl) a "
-            "LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.oid = %s",
-            (oid,),
-        ).fetchall()
-        for privilege, grantable, grantee, role in granted:
-            admin.execute(
-                sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                    sql.SQL(privilege),
-                    target,
-                    sql.Identifier(role) if grantee else sql.SQL("PUBLIC"),
-                    sql.SQL(" WITH GRANT OPTION" if grantable else ""),
-                )
+        for statement in _rights(admin, live, name):
+            admin.execute(statement)
+
+
+def give_what_may_be(admin: Connection, live: str, name: str) -> list[str]:
+    """As :func:`give_same_rights`, by a role that is no superuser; what it may not give, in words."""
+    refused = []
+    for statement in _rights(admin, live, name):
+        try:
+            admin.execute(statement)
+        except psycopg.Error as e:
+            refused.append(f"{statement.as_string(admin)}: {first_line(e)}")
+    return refused
+
+
+def _rights(admin: Connection, live: str, name: str) -> list[sql.Composed]:
+    row = admin.execute(
+        "SELECT oid, datconnlimit, datacl IS NULL FROM pg_database WHERE datname = %s", (live,)
+    ).fetchone()
+    assert row is not None
+    oid, limit, as_made = row
+    target = sql.Identifier(name)
+    found = [sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(target)]
+    if as_made:
+        found.append(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(target))
+    granted = admin.execute(
+        "SELECT a.privilege_type, a.is_grantable, a.grantee, r.rolname FROM pg_database d, aclexplode(d.datacl) a "
+        "LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.oid = %s",
+        (oid,),
+    ).fetchall()
+    for privilege, grantable, grantee, role in granted:
+        found.append(
+            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+                sql.SQL(privilege),
+                target,
+                sql.Identifier(role) if grantee else sql.SQL("PUBLIC"),
+                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
             )
-        settings = admin.execute(
-            "SELECT r.rolname, unnest(s.setconfig) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole "
-            "WHERE s.setdatabase = %s",
-            (oid,),
-        ).fetchall()
-        for role, setting in settings:
-            key, _, value = setting.partition("=")
-            whose = (
-                sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), target)
-                if role
-                else sql.SQL("DATABASE {}").format(target)
+        )
+    settings = admin.execute(
+        "SELECT r.rolname, unnest(s.setconfig) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole "
+        "WHERE s.setdatabase = %s",
+        (oid,),
+    ).fetchall()
+    for role, setting in settings:
+        key, _, value = setting.partition("=")
+        whose = (
+            sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), target)
+            if role
+            else sql.SQL("DATABASE {}").format(target)
+        )
+        is_list = key in LISTS and value
+        # As PostgreSQL wrote it: quoted already.
+        text: sql.Composable = sql.SQL(value) if is_list else sql.Literal(value)
+        found.append(
+            sql.SQL("ALTER {} SET {} = {}").format(
+                whose, sql.SQL(".").join(map(sql.Identifier, key.split("."))), text
             )
-            is_list = key in LISTS and value
-            # As PostgreSQL wrote it: quoted already.
-            text: sql.Composable = sql.SQL(value) if is_list else sql.Literal(value)
-            admin.execute(
-                sql.SQL("ALTER {} SET {} = {}").format(
-                    whose, sql.SQL(".").join(map(sql.Identifier, key.split("."))), text
-                )
-            )
-        set_limit(admin, name, limit)
+        )
+    return [*found, _limiting(name, limit)]
 
 
 def set_limit(admin: Connection, name: str, limit: int) -> None:
-    admin.execute(
-        sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(sql.Identifier(name), sql.Literal(limit))
-    )
+    admin.execute(_limiting(name, limit))
+
+
+def _limiting(name: str, limit: int) -> sql.Composed:
+    return sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(sql.Identifier(name), sql.Literal(limit))
 
 
 def limit_of(admin: Connection, name: str) -> int | None:
@@ -147,7 +176,7 @@ def roles_of(past: Connection) -> list[str]:
 def switch(
     admin: Connection,
     pooler: Pooler | None,
-    row: Provisioned,
+    row: Served,
     place: Place,
     why: dict[str, Any],
     clock: Clock,
@@ -181,15 +210,17 @@ def switch(
     }
 
 
-def put_back(admin: Connection, pooler: Pooler | None, row: Provisioned, place: Place) -> None:
-    """Whatever a switch that did not happen left; nothing where it did."""
+def put_back(admin: Connection, pooler: Pooler | None, row: Served, place: Place) -> None:
+    """Whatever a switch that did not happen left; where it did, what served is known as kept."""
+    if not exists(admin, place.fresh) and exists(admin, place.before) and not _note(admin, place.before):
+        _settle(admin, None, row, place, {})
     _undo_limit(admin, row.database, place.fresh)
     drop(admin, place.fresh)
     if pooler is not None:
         pooler.resume(row.database)
 
 
-def _pause(pooler: Pooler, row: Provisioned, clock: Clock) -> float:
+def _pause(pooler: Pooler, row: Served, clock: Clock) -> float:
     for attempt in range(ATTEMPTS):
         began = clock.monotonic()
         try:
@@ -208,13 +239,13 @@ def _rename(admin: Connection, live: str, place: Place, clock: Clock) -> int:
     deadline = clock.monotonic() + RENAMING
     set_limit(admin, live, 0)
     while True:
-        found = admin.execute(
-            "SELECT count(pg_terminate_backend(pid)) FILTER (WHERE backend_type = 'client backend') "
-            "FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid()",
-            ([live, place.fresh],),
-        ).fetchone()
-        ended += int(found[0]) if found else 0
         try:
+            found = admin.execute(
+                "SELECT count(pg_terminate_backend(pid)) FILTER (WHERE backend_type = 'client backend') "
+                "FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid()",
+                ([live, place.fresh],),
+            ).fetchone()
+            ended += int(found[0]) if found else 0
             with admin.transaction():
                 for old, new in ((live, place.before), (place.fresh, live)):
                     admin.execute(
@@ -226,14 +257,25 @@ def _rename(admin: Connection, live: str, place: Place, clock: Clock) -> int:
         except psycopg.Error as e:
             if not isinstance(e, psycopg.errors.ObjectInUse) or clock.monotonic() > deadline:
                 raise CANNOT_SWITCH.error(
-                    f"cannot switch to what was brought back: {first_line(e)}", hint="try again"
+                    f"cannot switch to what was brought back: {first_line(e)}",
+                    hint="try again",
+                    details=_whose_sessions(admin, [live, place.fresh]),
                 ) from e
             clock.sleep(0.05)
 
 
-def _settle(
-    admin: Connection, pooler: Pooler | None, row: Provisioned, place: Place, why: dict[str, Any]
-) -> None:
+def _whose_sessions(admin: Connection, names: list[str]) -> list[str]:
+    with suppress(psycopg.Error):
+        found = admin.execute(
+            "SELECT format('%%s session(s) of %%s are in %%s', count(*), usename, datname) FROM pg_stat_activity "
+            "WHERE datname = ANY(%s) AND pid <> pg_backend_pid() GROUP BY usename, datname ORDER BY 1",
+            (names,),
+        ).fetchall()
+        return [text for (text,) in found]
+    return []
+
+
+def _settle(admin: Connection, pooler: Pooler | None, row: Served, place: Place, why: dict[str, Any]) -> None:
     set_limit(admin, place.before, 0)
     note = json.dumps(
         {"homeport": "before a restore", "app": place.app, "environment": place.environment, "database": place.name,
@@ -244,6 +286,13 @@ def _settle(
     )
     if pooler is not None:
         pooler.resume(row.database)
+
+
+def _note(admin: Connection, name: str) -> str:
+    row = admin.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,)
+    ).fetchone()
+    return str(row[0] or "") if row is not None else ""
 
 
 def _undo_limit(admin: Connection, live: str, fresh: str) -> None:
@@ -262,7 +311,7 @@ def kept(admin: Connection) -> list[dict[str, Any]]:
     found = []
     for name, note, size in admin.execute(
         "SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid) FROM pg_database "
-        "WHERE datname ~ '_before_[0-9]{8}t[0-9]{6}$' ORDER BY 1"
+        "WHERE datname ~ '_before_[0-9]{8}t[0-9]{6}$' AND has_database_privilege(oid, 'CONNECT') ORDER BY 1"
     ).fetchall():
         try:
             document = json.loads(note or "")

@@ -110,6 +110,8 @@ class TableLoss:
     back: int | None = None
     """Rows that are not there now and would be."""
     changed: int | None = None
+    why: str = ""
+    """Why they were not counted."""
 
 
 def losses(now: Mapping[str, int], then: Mapping[str, int], differ: frozenset[str]) -> tuple[TableLoss, ...]:

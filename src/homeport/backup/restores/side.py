@@ -12,7 +12,6 @@ from psycopg import sql
 from homeport.backup.restores.errors import CANNOT_MERGE, NO_TABLE
 from homeport.backup.restores.model import Place
 from homeport.database.connect import Connection, first_line
-from homeport.database.model import Provisioned
 
 MARK = "tables of a restore"
 LOCKING = "5s"
@@ -94,9 +93,7 @@ Definition = dict[str, Any]
 """{"sql", "tables": [[schema, name], …]}: a foreign key or a trigger, and which tables it is about."""
 
 
-def move(
-    past: Connection, row: Provisioned, tables: Sequence[tuple[str, str]], side: str
-) -> list[Definition]:
+def move(past: Connection, owner: str, tables: Sequence[tuple[str, str]], side: str) -> list[Definition]:
     """In the copy, which is ours: the tables into the schema; returns what a table of them needs to be whole where it
     does not exist any more."""
     if _note(past, side):
@@ -110,9 +107,7 @@ def move(
             if any(t in tables for t in about):
                 definitions.append({"sql": text, "tables": [list(t) for t in dict.fromkeys(about)]})
         past.execute(
-            sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(
-                sql.Identifier(side), sql.Identifier(row.owner)
-            )
+            sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(side), sql.Identifier(owner))
         )
         for schema, name in tables:
             past.execute(
@@ -161,7 +156,7 @@ def kept(connection: Connection) -> list[dict[str, Any]]:
     found = []
     for (name,) in names:
         document = _note(connection, name)
-        if document:
+        if "run" in document:
             size = _one(
                 connection,
                 "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "
@@ -177,8 +172,8 @@ def drop(connection: Connection, side: str) -> None:
 
 
 def drop_unfinished(connection: Connection, side: str) -> None:
-    """What a call that was cut off has filled in part."""
-    if not _note(connection, side):
+    """What a call that was cut off has filled in part: it has the copy's note, or none."""
+    if "run" not in _note(connection, side):
         drop(connection, side)
 
 
@@ -197,8 +192,9 @@ def _compare(connection: Connection, side: str, schema: str, name: str) -> dict[
         return found | {"now": None, "missing": found["then"], "changed": 0, "extra": 0, "key": []}
     key = _key(connection, schema, name)
     found |= {"now": _count(connection, live), "key": key}
-    if not key or key != _key(connection, side, name):
-        return found | {"missing": None, "changed": None, "extra": None}
+    why = _not_told_apart(connection, side, schema, name)
+    if why:
+        return found | {"missing": None, "changed": None, "extra": None, "why": why}
     common = _common(connection, side, schema, name)
     row = connection.execute(
         sql.SQL(
@@ -217,7 +213,7 @@ def _compare(connection: Connection, side: str, schema: str, name: str) -> dict[
 def merge(connection: Connection, side: str, *, missing: bool, changed: bool) -> list[dict[str, Any]]:
     """Bring rows over, all or nothing; a table that is gone comes back as a whole. The app's triggers do not fire.
 
-    Raises ``restore.cannot_merge``.
+    One whose rows cannot be told apart is left as it is, and has ``left``: why. Raises ``restore.cannot_merge``.
     """
     tables = [(s, n) for s, n in _note(connection, side)["tables"]]
     done = []
@@ -227,6 +223,11 @@ def merge(connection: Connection, side: str, *, missing: bool, changed: bool) ->
             connection.execute("SET LOCAL statement_timeout = 0")
             for schema, name in _in_order(connection, tables):
                 done.append(_merge(connection, side, schema, name, missing=missing, changed=changed))
+            if done and all(d["left"] for d in done):
+                raise CANNOT_MERGE.error(
+                    f"cannot tell which rows of {done[0]['table']} are missing: {done[0]['left']}",
+                    hint=f"bring them over by hand from schema {side}: homeport db shell",
+                )
             gone = [d for d in done if d["created"]]
             problems = _complete(connection, side, gone) if gone else []
     except psycopg.Error as e:
@@ -241,19 +242,23 @@ def _merge(
     connection: Connection, side: str, schema: str, name: str, *, missing: bool, changed: bool
 ) -> dict[str, Any]:
     mine, live = sql.Identifier(side, name), sql.Identifier(schema, name)
-    done: dict[str, Any] = {"table": f"{schema}.{name}", "inserted": 0, "updated": 0, "created": False}
+    done: dict[str, Any] = {
+        "table": f"{schema}.{name}",
+        "inserted": 0,
+        "updated": 0,
+        "created": False,
+        "left": "",
+    }
     if not _exists(connection, schema, name):
         if not missing:
             return done
         rows = _count(connection, mine)
         connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(mine, sql.Identifier(schema)))
         return done | {"inserted": rows, "created": True}
+    why = _not_told_apart(connection, side, schema, name)
+    if why:
+        return done | {"left": why}
     key = _key(connection, schema, name)
-    if not key or key != _key(connection, side, name):
-        raise CANNOT_MERGE.error(
-            f"cannot tell which rows of {schema}.{name} are missing: it has no primary key, or another one than then",
-            hint=f"bring them over by hand from {side}.{name}: homeport db shell",
-        )
     triggers = [t for (t,) in connection.execute(_TRIGGERS, (schema, name)).fetchall()]
     for trigger in triggers:
         connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(live, sql.Identifier(trigger)))
@@ -337,6 +342,14 @@ def _exists(connection: Connection, schema: str, name: str) -> bool:
 
 def _key(connection: Connection, schema: str, name: str) -> list[str]:
     return [column for (column,) in connection.execute(_KEY, (schema, name)).fetchall()]
+
+
+def _not_told_apart(connection: Connection, side: str, schema: str, name: str) -> str:
+    """Why rows of now and of then cannot be told apart; "" where they can."""
+    now, then = _key(connection, schema, name), _key(connection, side, name)
+    if now and now == then:
+        return ""
+    return "it has another primary key than then" if now and then else "it has no primary key"
 
 
 def _common(connection: Connection, side: str, schema: str, name: str) -> list[str]:

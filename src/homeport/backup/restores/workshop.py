@@ -12,7 +12,7 @@ from homeport.backup.physical.place import Place as CopyPlace
 from homeport.backup.restores import commands
 from homeport.backup.restores.errors import PROGRAM_FAILED
 from homeport.backup.toolbox import Toolbox
-from homeport.database import machine
+from homeport.database import machine, refused
 from homeport.database.commands import as_user
 from homeport.system import files, process
 
@@ -87,7 +87,7 @@ class Workshop:
             check=False,
         )
         if not ran.ok:
-            lines = [line for line in ran.stderr.splitlines() if line.strip()]
+            lines = refused.lines_of(ran.stderr)
             raise PROGRAM_FAILED.error(
                 f"cannot {doing}: {Path(argv[0]).name} ended with status {ran.returncode}", details=lines[-8:]
             )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from homeport.database import refused
 from homeport.database.insight.errors import BUSY, LOST, TOO_OLD, UNKNOWN_RULE
 from homeport.database.insight.growth import Sizes
 from homeport.database.insight.model import (
@@ -259,5 +259,4 @@ def reason(error: psycopg.Error) -> str:
         return "something that it reads is locked"
     if isinstance(error, errors.ObjectNotInPrerequisiteState):
         return "pg_stat_statements is not in shared_preload_libraries"
-    text = error.diag.message_primary or str(error).partition("\n")[0]
-    return re.sub(r"\s+", " ", text)[:200]
+    return refused.why(error)[:200]

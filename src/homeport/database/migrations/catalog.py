@@ -2,7 +2,7 @@
 
 Not a text of pg_dump: no order, no owners' defaults, no numbers of the server's own. Left out: what an
 extension brought, what PostgreSQL makes by itself (indexes of constraints stand with the constraint, toast),
-and Homeport's table.
+Homeport's table, and schemas that a restore made beside.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ Snapshot = Mapping[tuple[str, str], str]
 """(kind, name) to definition."""
 
 OURS = (
-    f"n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}') and not exists "
+    f"n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}') "
+    # What homeport restore --table brought back beside, until it is dropped.
+    "and n.nspname !~ '^restored_[0-9]{8}t[0-9]{6}$' and not exists "
     "(select from pg_depend e where e.deptype = 'e' and e.objid = {oid} and e.classid = '{catalog}'::regclass)"
 )
 COLLATION = "coalesce((select ' collate ' || l.collname from pg_collation l where l.oid = a.attcollation and l.collname <> 'default'), '')"

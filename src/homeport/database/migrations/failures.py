@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from homeport.database import refused
 from homeport.database.migrations.errors import BLOCKED, CANCELLED, FAILED, LOST, NO_SPACE, TIMED_OUT
 from homeport.database.migrations.model import Migration, Section, Statement
 from homeport.kernel.errors import HomeportError
@@ -56,12 +57,12 @@ def failed(
             f"cannot go on with {migration.filename}: it was stopped; nothing of it stayed"
         )
     line = _line(section, statement, error)
-    message = error.diag.message_primary or "it gave no reason"
+    message = refused.message(error) if error.diag.message_primary else "it gave no reason"
     if statement is not None and statement.is_secret:
         message = f"SQLSTATE {error.sqlstate}"
     details = [statement.summary] if statement is not None else []
     if error.diag.context and not (statement is not None and statement.is_secret):
-        details.append(error.diag.context.splitlines()[0][:200])
+        details += [place] if (place := refused.context(error.diag.context)) else []
     where = f"cannot apply {migration.filename}: line {line}: "
     if error.sqlstate == "57014":
         return TIMED_OUT.error(

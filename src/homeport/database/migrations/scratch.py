@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from homeport.database import refused
 from homeport.database.migrations.errors import TRIAL_FAILED, UNREACHABLE
 from homeport.database.migrations.model import OWN_SCHEMA, TABLE, Options
 from homeport.database.migrations.session import Target, connect
@@ -178,7 +179,7 @@ def _create(admin: Target, options: Options, name: str, like: tuple[Any, ...], o
             conn.execute(text)
     except psycopg.Error as e:
         raise TRIAL_FAILED.error(
-            f"cannot make a scratch database at {admin.place}: {admin.mask(e.diag.message_primary or str(e))}",
+            f"cannot make a scratch database at {admin.place}: {admin.mask(refused.why(e))}",
             hint="the role needs CREATEDB and, where another owns the database, to be a member of that role",
         ) from None
 
@@ -245,6 +246,6 @@ def _run(argv: list[str], env: dict[str, str], what: str, target: Target, stdin:
         raise TRIAL_FAILED.error(
             f"cannot {what} {target.place}: {Path(argv[0]).name} ended with status {result.returncode}",
             hint="its programs must be no older than the server",
-            details=[target.mask(line) for line in result.stderr.strip().splitlines()[-5:]],
+            details=[target.mask(line) for line in refused.lines_of(result.stderr)[-5:]],
         )
     return result.stdout

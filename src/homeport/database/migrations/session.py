@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from homeport.database import refused
 from homeport.database.migrations.errors import CANCELLED, LOCK_BUSY, REFUSED, UNREACHABLE, UNSUITABLE
 from homeport.database.migrations.model import Cancelled, Note, Options, Progress
 from homeport.kernel.clock import Clock
@@ -81,7 +82,7 @@ def connect(target: Target, options: Options) -> Conn:
     except psycopg.Error as e:
         conn.close()
         raise UNSUITABLE.error(
-            f"cannot migrate {target.place}: {target.mask(e.diag.message_primary or str(e))}",
+            f"cannot migrate {target.place}: {target.mask(refused.why(e))}",
             hint="the role that logs in needs the right to SET ROLE to the owner of the database",
         ) from None
     except BaseException:

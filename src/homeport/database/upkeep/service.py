@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from homeport.database import refused
 from homeport.database.upkeep.commands import statement, text
 from homeport.database.upkeep.errors import BUSY, FAILED, LOST, TIMED_OUT, UNDER_WAY
 from homeport.database.upkeep.model import Clean, Measure, Name, Outcome, Refresh, Reindex, Seen, State, Step
@@ -158,9 +159,8 @@ class _Work:
                 hint="give it a longer timeout, or a time at which no long transaction holds it up",
             )
         return FAILED.error(
-            f"{what}: {one_line(error.diag.message_primary or 'PostgreSQL refused it')}",
+            f"{what}: {refused.why(error)}",
             hint=one_line(error.diag.message_hint or ""),
-            details=[one_line(error.diag.message_detail)] if error.diag.message_detail else [],
         )
 
 

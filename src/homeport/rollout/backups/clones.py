@@ -80,12 +80,7 @@ class Clones:
                 f"cannot clone {before.label}: nothing of it was backed up",
                 hint="homeport backup repository add NAME /a/directory/on/another/disk",
             )
-        moving = [c for c in self._parts.state.running() if (c.app, c.environment) == (app, target)]
-        if moving:
-            raise MOVING.error(
-                f"cannot clone into {target} of {app}: {moving[0].kind.value} {moving[0].id} is under way",
-                hint="wait for its end, or homeport cancel",
-            )
+        self._must_rest(app, target)
         if wanted.files:
             self._check_files(app, source)
         run = id or new_id()
@@ -110,7 +105,18 @@ class Clones:
         masks = self._masks(app, source, before.name)
         steps = planned(run, place, before, after, masks, wanted)
         subject = f"{app} {source} into {target}"
-        return self._backups.begin("clone", subject, RETURNING, request, steps, actor=actor, id=run)
+        return self._backups.begin(
+            "clone", subject, RETURNING, request, steps, actor=actor, id=run,
+            check=lambda: self._must_rest(app, target),
+        )  # fmt: skip
+
+    def _must_rest(self, app: AppName, target: EnvironmentName) -> None:
+        moving = self._parts.state.running(app, target)
+        if moving:
+            raise MOVING.error(
+                f"cannot clone into {target} of {app}: {moving[0].kind.value} {moving[0].id} is under way",
+                hint="wait for its end, or homeport cancel",
+            )
 
     def _row(self, app: AppName, environment: EnvironmentName, name: str | None) -> Provisioned:
         rows = [r for r in self._parts.stores.provisioned(app, environment) if r.state == "ready"]

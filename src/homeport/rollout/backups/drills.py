@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from homeport.backup.drills import plan
@@ -13,30 +11,25 @@ from homeport.backup.drills import report as reports
 from homeport.backup.drills.errors import BAD_SCHEDULE, MISSED, NO_CLUSTER, NOT_ASKED, UNKNOWN, UNKNOWN_REPORT
 from homeport.backup.drills.model import LANE, NAMES, SCENARIOS, Report, Scenario, Targets, scenario
 from homeport.backup.drills.records import Reports, reports_directory
-from homeport.backup.errors import NO_REPOSITORIES, UNDER_WAY
+from homeport.backup.errors import NO_REPOSITORIES
 from homeport.backup.model import FAILED, Run, Step
-from homeport.backup.port import WantedCluster
+from homeport.backup.port import WantedCluster, least
 from homeport.backup.service import Backups, Told
-from homeport.journal.store import parse_time, text_time
-from homeport.kernel.errors import HomeportError
+from homeport.journal.store import text_time
+from homeport.rollout.backups.timetable import Timetable
 from homeport.rollout.parts import Parts
+from homeport.spec.read_backup import WORDS
 from homeport.spec.schedule import Schedule
-
-log = logging.getLogger(__name__)
-
-ACTOR = "homeport"
-EVERY = 20.0
-"""Seconds between two looks at the schedule."""
 
 
 class Drills:
-    """Every call may come from any thread, but :meth:`tick`, which comes from one."""
+    """Every call may come from any thread. By the clock they begin from :attr:`timetable`."""
 
     def __init__(self, parts: Parts, backups: Backups) -> None:
         self._parts = parts
         self._backups = backups
         self.reports = Reports(parts.state.store)
-        self._looked = -EVERY
+        self.timetable = Timetable(parts, backups, self.reports, self.rehearse)
         backups.here["drill-report"] = self._report
 
     def rehearse(
@@ -49,8 +42,11 @@ class Drills:
         passphrase: str = "",
         actor: str,
         id: str | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Begin a drill. ``passphrase`` is tried at once and not kept.
+        """Begin a drill. ``passphrase`` is tried at once and not kept; ``check`` raises what is in its way.
+
+        Targets that are not given are those of ``[backup]``, or the scenario's.
 
         Raises ``drill.unknown_scenario``, ``drill.no_cluster``, ``backup.no_repositories``, ``.run_under_way``.
         """
@@ -68,13 +64,22 @@ class Drills:
             )
         found = self._cluster(chosen, cluster)
         has = self._has(chosen, passphrase)
+        asked = self._targets(found)
         targets = Targets(
-            chosen.targets.rpo if rpo is None else rpo, chosen.targets.rto if rto is None else rto
+            next(t for t in (rpo, asked[0], chosen.targets.rpo) if t is not None),
+            next(t for t in (rto, asked[1], chosen.targets.rto) if t is not None),
         )
         of = found.name if found else ""
         request = {"scenario": name, "cluster": of, "targets": asdict(targets), "passphrase": has}
         steps = plan.steps(name, of, found.questions if found else (), has)
-        return self._backups.begin("drill", name, LANE, request, steps, actor=actor, id=id)
+        return self._backups.begin("drill", name, LANE, request, steps, actor=actor, id=id, check=check)
+
+    def _targets(self, cluster: WantedCluster | None) -> tuple[float | None, float | None]:
+        """(RPO, RTO) as ``[backup]`` has them; without a cluster the lowest of all."""
+        if cluster is not None:
+            return cluster.rpo, cluster.rto
+        schedules = self._backups.wanted().schedules
+        return least(b.rpo for b in schedules), least(b.rto for b in schedules)
 
     def _cluster(self, chosen: Scenario, name: str) -> WantedCluster | None:
         clusters = self._backups.wanted().clusters
@@ -112,39 +117,18 @@ class Drills:
     # The schedule
 
     def set_schedule(self, line: str, *, actor: str) -> None:
-        """``line``: as cron has it, in UTC; "" is none. Raises ``drill.bad_schedule``."""
+        """``line``: daily, weekly or monthly, or as cron has it, in UTC; "" is none. Raises ``drill.bad_schedule``."""
+        if line in WORDS:
+            line = f"@{line}"
         if line:
             try:
                 Schedule(line)
             except ValueError as e:
                 raise BAD_SCHEDULE.error(
-                    f"cannot make drills at {line[:80]!r}: {e}", hint='such as "0 5 * * 0", Sundays at 5'
+                    f"cannot make drills at {line[:80]!r}: {e}",
+                    hint='daily, weekly or monthly; or such as "0 5 * * 0", Sundays at 5',
                 ) from None
         self.reports.set_schedule(line, actor=actor)
-
-    def next_at(self) -> datetime | None:
-        found = self.reports.schedule()
-        return Schedule(found[0]).next(found[1]) if found is not None else None
-
-    def tick(self) -> None:
-        now = self._parts.clock.monotonic()
-        if now - self._looked < EVERY:
-            return
-        self._looked = now
-        found = self.reports.schedule()
-        at = self._parts.clock.now()
-        if found is None or not plan.is_due(*found, at):
-            return
-        self.reports.began(at)
-        try:
-            last = {name: parse_time(r.at) for name, r in self.reports.last().items()}
-            self.rehearse(plan.next_scenario(last, self._possible()), actor=ACTOR)
-        except HomeportError as e:
-            log.log(logging.INFO if e.type is UNDER_WAY else logging.ERROR, "drill: %s", e.sentence)
-
-    def _possible(self) -> Sequence[str]:
-        has = bool(self._backups.wanted().clusters)
-        return [s.name for s in SCENARIOS if has or not s.needs_cluster]
 
     # The step of the control plane's own
 
@@ -155,7 +139,9 @@ class Drills:
         self._backups.ask("drill-write", {"report": report.document()})
         if not report.passed and not run.cancel and all(s.state != FAILED for s in run.steps):
             raise MISSED.error(
-                f"cannot call {report.scenario} rehearsed well: {report.wrong[0]}", details=report.wrong[1:]
+                f"cannot call {report.scenario} passed: its steps did, and it missed its target: {report.wrong[0]}",
+                hint=f"homeport drill show {run.id}",
+                details=report.wrong[1:],
             )
         return summary(report)
 

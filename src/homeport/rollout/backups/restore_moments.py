@@ -71,6 +71,11 @@ class Moments:
             if deployment.release == release:
                 break
             after = deployment.release
+        else:
+            raise BAD_TARGET.error(
+                f"cannot take the data back with {release}: it never served {environment}",
+                hint="homeport history tells what did; homeport restore --at takes the data alone back",
+            )
         if not after:
             raise BAD_TARGET.error(
                 f"cannot take the data back with {release}: no other release was deployed after it",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from homeport.backup.model import Run, Step
+from homeport.backup.restores import plan
 from homeport.backup.service import Backups, Told
 from homeport.edge.modes import MAINTENANCE, READ_ONLY
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName, ReleaseId
+from homeport.rollout.data import contracts
 from homeport.rollout.errors import NOTHING_SERVES
 from homeport.rollout.model import Change, Verdict
 from homeport.rollout.parts import Parts
+from homeport.rollout.returning import change_of
 from homeport.rollout.rollouts import Rollouts
 from homeport.rollout.settings import MODE_IS_OFF, Settings
 from homeport.spec.model_database import Database
@@ -30,6 +35,7 @@ class RestoreSteps:
         backups.here["restore-hold"] = self._hold
         backups.here["restore-release"] = self._release
         backups.here["restore-agree"] = self._agree
+        backups.here["restore-schema"] = self._note_schema
         backups.here["restore-rollback"] = self._roll_back
         backups.here["restore-restart"] = self._restart
 
@@ -87,11 +93,31 @@ class RestoreSteps:
                 stores.databases.ensure(row.app, row.environment, (wanted,), row.replicas)
         return {}
 
+    def _note_schema(self, run: Run, step: Step, told: Told) -> Any:
+        """What contracts had taken away is there again: releases that need it can serve."""
+        taken = run.result_of(plan.TAKE) or run.result_of(plan.DUMP) or {}
+        versions = frozenset(taken.get("migrations", ()))
+        app, environment = AppName(run.request["app"]), run.request["environment"]
+        store = self._parts.state.store
+        mine = [c for c in contracts.all_of(store, app) if c.environment == environment]
+        with store.transaction(run.actor) as tx:
+            contracts.reverted(tx, mine, run.request["database"], versions)
+        serving = self._parts.state.environment(app, EnvironmentName(environment)).serving
+        if serving is None or not versions:
+            return {}
+        spec = self._parts.spec(app, EnvironmentName(environment), serving)
+        folders = [
+            self._parts.release_directory(app, serving) / d.migrations
+            for d in spec.databases
+            if d.name == run.request["database"] and d.migrations
+        ]
+        return {"migrations": needed(sorted(versions), folders)}
+
     def _roll_back(self, run: Run, step: Step, told: Told) -> Any:
         """The release before, by a change whose id follows from the run's: done again it is found."""
         app, environment = AppName(run.request["app"]), EnvironmentName(run.request["environment"])
         release = ReleaseId(step.request["release"])
-        id = ChangeId(f"c-{run.id.removeprefix('b-')}")
+        id = change_of(run)
         state = self._parts.state
         known = any(c.id == id for c in state.changes(app, limit=50))
         if not known:
@@ -112,7 +138,7 @@ class RestoreSteps:
     def _restart(self, run: Run, step: Step, told: Told) -> Any:
         """What has the former files open is replaced."""
         app, environment = AppName(run.request["app"]), EnvironmentName(run.request["environment"])
-        id = ChangeId(f"c-{run.id.removeprefix('b-')}")
+        id = change_of(run)
         if not any(c.id == id for c in self._parts.state.changes(app, limit=50)):
             self._rollouts.restart(app, environment, actor=run.actor, id=id)
         change = self._ended(id, told)
@@ -128,6 +154,14 @@ class RestoreSteps:
             told({"change": id})
             self._parts.clock.sleep(LOOK)
         return change
+
+
+def needed(versions: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Which of the migrations that the data lack are among a release's; all, where it has them elsewhere."""
+    if not all(folder.is_dir() for folder in folders) or not folders:
+        return list(versions)
+    files = [path.name for folder in folders for path in folder.iterdir()]
+    return [v for v in versions if any(f == v or f.startswith((f"{v}_", f"{v}.")) for f in files)]
 
 
 def _is_ours(message: str, run: Run) -> bool:

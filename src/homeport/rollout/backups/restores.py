@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from homeport.backup.errors import NO_REPOSITORIES
@@ -13,10 +12,8 @@ from homeport.backup.physical import errors as _physical
 from homeport.backup.physical.model import Target
 from homeport.backup.restores import plan
 from homeport.backup.restores.errors import (
-    BAD_TARGET,
     MOVING,
     NO_DATABASE,
-    NO_FILES,
     NOT_CONFIRMED,
     NOT_OURS,
     UNKNOWN_KEPT,
@@ -24,10 +21,13 @@ from homeport.backup.restores.errors import (
 from homeport.backup.restores.model import Place, target_document
 from homeport.backup.service import Backups, new_id
 from homeport.database.model import Provisioned
-from homeport.journal.store import text_time
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
+from homeport.rollout.backups import standing, whole_clusters
 from homeport.rollout.backups.restore_moments import Moment, Moments
 from homeport.rollout.backups.restore_steps import RestoreSteps
+from homeport.rollout.backups.restores_attached import AttachedRestores
+from homeport.rollout.backups.restores_files import FileRestores
+from homeport.rollout.data import contracts
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
 from homeport.rollout.settings import Settings
@@ -43,6 +43,9 @@ class Restores:
         self._parts = parts
         self._backups = backups
         self._moments = Moments(parts)
+        self._attached = AttachedRestores(parts, backups)
+        self._files = FileRestores(parts, backups)
+        self._rollouts = rollouts
         RestoreSteps(parts, settings, rollouts).register(backups)
 
     # Asking
@@ -58,29 +61,46 @@ class Restores:
         hold: bool,
         actor: str,
         rollback: ReleaseId | None = None,
+        to_last: bool = False,
         id: str | None = None,
     ) -> Run:
         """Take a database back to a moment, in place; the one that served is kept.
 
-        Raises ``restore.not_confirmed``, ``.change_under_way``, and what speaks against the moment.
+        ``rollback``: with this release; ``to_last``: with the one that a rollback goes to by itself. Raises
+        ``restore.not_confirmed``, ``.change_under_way``, and what speaks against the moment.
         """
         if known := self._known(id):
             return known
+        if to_last:
+            rollback = self._rollouts.rollback_target(app, environment)
+        if rollback is not None:
+            self._parts.state.release(app, rollback)
         if confirm != app:
             raise NOT_CONFIRMED.error(
                 f"cannot take back {environment} of {app}: the app's name was not repeated",
                 hint=f"it replaces what serves: --confirm {app}; --plan shows first what would be lost",
             )
+        theirs = self._attached.find(app, environment, name)
+        if theirs is not None and rollback is None:
+            rests = [(app, environment)]
+            self._must_rest(rests)
+            hold = hold and self._parts.state.environment(app, environment).serving is not None
+            return self._attached.database(
+                theirs, moment, lambda: self._must_rest(rests), hold=hold, run=id or new_id(), actor=actor
+            )
         row = self._row(app, environment, name)
         if rollback is not None:
+            now = self._parts.state.environment(app, environment)
+            contracts.check_way_back_with_data(self._parts.state.store, now, rollback)
             moment = Moment(
                 before_deploy=self._moments.successor(app, environment, rollback),
                 repository=moment.repository,
             )
-        else:
-            self._must_rest(app, environment)
+        rests = [] if rollback is not None else [(app, environment)]
+        self._must_rest(rests)
         target = self._moments.target(row, moment)
         self._must_be_reachable(row, target, moment.repository)
+        standing.must_run(self._parts, row)
         run = id or new_id()
         place = self._place(row, run)
         serves = self._parts.state.environment(app, environment).serving is not None
@@ -93,7 +113,8 @@ class Restores:
             hold=hold and serves,
             rollback=rollback or "",
         )
-        return self._begin(run, row, {"target": document, "plan": False, "kept": place.before}, steps, actor)
+        asked = {"target": document, "plan": False, "kept": place.before}
+        return self._begin(run, row, asked, steps, actor, lambda: self._must_rest(rests))
 
     def look(
         self,
@@ -108,9 +129,13 @@ class Restores:
         """Find out what a return would lose. Nothing that serves is touched."""
         if known := self._known(id):
             return known
+        theirs = self._attached.find(app, environment, name)
+        if theirs is not None:
+            return self._attached.look(theirs, moment, run=id or new_id(), actor=actor)
         row = self._row(app, environment, name)
         target = self._moments.target(row, moment)
         self._must_be_reachable(row, target, moment.repository)
+        standing.must_run(self._parts, row)
         run = id or new_id()
         document = target_document(target)
         steps = plan.looking(self._place(row, run), document, moment.repository)
@@ -132,27 +157,19 @@ class Restores:
         """
         if known := self._known(id):
             return known
-        rows = [r for r in self._parts.stores.state.databases(cluster=name) if r.state == "ready"]
-        if self._parts.stores.state.cluster(name) is None or not rows:
-            names = ", ".join(c.name for c in self._parts.stores.state.clusters())
-            raise NO_DATABASE.error(
-                f"cannot find cluster {name} with a database in it",
-                hint=f"there are: {names}" if names else "there is none",
-            )
+        rows = whole_clusters.databases_of(self._parts, name)
         apps = sorted({r.app for r in rows})
         if sorted(set(confirm)) != apps:
             raise NOT_CONFIRMED.error(
                 f"cannot take back cluster {name}: not the name of every app with data in it was repeated",
                 hint=f"it replaces the data of all of them: --confirm {','.join(apps)}",
             )
-        environments = list(dict.fromkeys((r.app, r.environment) for r in rows))
-        for app, environment in environments:
-            self._must_rest(AppName(app), EnvironmentName(environment))
-        if moment.before_deploy:
-            raise BAD_TARGET.error(
-                "cannot take a cluster back to before a deploy: it holds several", hint="name a time"
-            )
-        target = self._moments.target(rows[0], moment)
+        environments = [
+            (AppName(app), EnvironmentName(environment))
+            for app, environment in dict.fromkeys((r.app, r.environment) for r in rows)
+        ]
+        self._must_rest(environments)
+        target = whole_clusters.target_of(self._parts, rows[0], moment)
         self._must_be_reachable(rows[0], target, moment.repository)
         run = id or new_id()
         synchronous = any(c.synchronous for c in self._backups.wanted().clusters if c.name == name)
@@ -164,7 +181,14 @@ class Restores:
             "cluster": name,
             "environments": [list(e) for e in environments],
         }
-        return self._backups.begin("restore", f"cluster {name}", RETURNING, asked, steps, actor=actor, id=run)
+        return self._backups.begin(
+            "restore", f"cluster {name}", RETURNING, asked, steps, actor=actor, id=run,
+            check=lambda: self._must_rest(environments),
+        )  # fmt: skip
+
+    def look_cluster(self, name: str, moment: Moment, *, actor: str, id: str | None = None) -> Run:
+        """As :meth:`look`, of all that is in a cluster."""
+        return whole_clusters.look(self._parts, self._backups, name, moment, actor=actor, id=id)
 
     def files(
         self,
@@ -186,31 +210,26 @@ class Restores:
                 f"cannot take back files of {environment} of {app}: the app's name was not repeated",
                 hint=f"it replaces what is there: --confirm {app}",
             )
-        now = self._parts.state.environment(app, environment)
-        self._must_rest(app, environment)
-        if moment.before_deploy:
-            raise BAD_TARGET.error("cannot take files back to before a deploy: name a time or a backup")
-        if not self._backups.repositories.list():
-            raise NO_REPOSITORIES.error(
-                f"cannot take back files of {app} {environment}: nothing of them was backed up",
-                hint="homeport backup repository add NAME /a/directory/on/another/disk",
-            )
-        root = f"storage/{app}/{environment}"
-        request = {
-            "series": f"{app}.{environment}",
-            "paths": [f"{root}/{path}" for path in _inside(paths)] or [root],
-            "at": text_time(moment.at) if moment.at else None,
-            "label": moment.backup,
-            "repository": moment.repository,
-        }
-        request |= self._backups.ask("restore-files-choose", request)
-        serves = now.serving is not None
-        steps = plan.files(request, hold=hold and serves, restart=serves)
-        asked = {"app": app, "environment": environment, "paths": request["paths"], "plan": False}
-        subject = f"files of {app} {environment}"
-        return self._backups.begin(
-            "restore", subject, RETURNING, asked, steps, actor=actor, id=id or new_id()
-        )
+        self._must_rest([(app, environment)])
+        return self._files.files(
+            app, environment, paths, moment, lambda: self._must_rest([(app, environment)]),
+            hold=hold, run=id or new_id(), actor=actor,
+        )  # fmt: skip
+
+    def look_files(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        paths: Sequence[str],
+        moment: Moment,
+        *,
+        actor: str,
+        id: str | None = None,
+    ) -> Run:
+        """As :meth:`look`, of the environment's storage, or ``paths`` in it."""
+        if known := self._known(id):
+            return known
+        return self._files.look(app, environment, paths, moment, run=id or new_id(), actor=actor)
 
     def tables(
         self,
@@ -226,9 +245,13 @@ class Restores:
         """Bring tables back into a schema beside those that serve."""
         if known := self._known(id):
             return known
+        theirs = self._attached.find(app, environment, name)
+        if theirs is not None:
+            return self._attached.tables(theirs, moment, tables, run=id or new_id(), actor=actor)
         row = self._row(app, environment, name)
         target = self._moments.target(row, moment)
         self._must_be_reachable(row, target, moment.repository)
+        standing.must_run(self._parts, row)
         run = id or new_id()
         document = target_document(target)
         place = self._place(row, run)
@@ -261,15 +284,19 @@ class Restores:
             raise UNKNOWN_KEPT.error(
                 f"cannot merge {schema[:63]}: no tables were brought back there", hint="homeport restore list"
             )
-        row = self._row(app, environment, found["database"])
         asked = {"schema": schema, "missing": missing, "changed": changed}
+        theirs = self._attached.find(app, environment, found["database"])
+        if theirs is not None:
+            return self._attached.merge(theirs, asked, run=id or new_id(), actor=actor)
+        row = self._row(app, environment, found["database"])
+        standing.must_run(self._parts, row)
         request = {"app": app, "environment": environment, "database": row.name, **asked}
         return self._begin(id or new_id(), row, asked, (Step(plan.MERGE, "restore-merge", request),), actor)
 
     def kept(self, app: AppName, environment: EnvironmentName) -> dict[str, Any]:
         """What restores have kept of an environment."""
         self._parts.state.environment(app, environment)
-        found = self._backups.ask("restore-kept", {})
+        found = self._backups.ask("restore-kept", {"attached": self._attached.all_named(app, environment)})
         clusters = {r.cluster for r in self._parts.stores.provisioned(app, environment)}
         mine = [
             k
@@ -281,7 +308,8 @@ class Restores:
 
     def drop(self, app: AppName, environment: EnvironmentName, name: str, *, confirm: str) -> dict[str, Any]:
         """Remove what was kept. Raises ``restore.unknown``, ``restore.not_confirmed``."""
-        request = {"app": app, "environment": environment, "name": name, "confirm": confirm}
+        request: dict[str, Any] = {"app": app, "environment": environment, "name": name, "confirm": confirm}
+        request |= {"attached": self._attached.all_named(app, environment)}
         found: dict[str, Any] = self._backups.ask("restore-drop", request)
         return found
 
@@ -302,7 +330,7 @@ class Restores:
         if any(d.name == wanted and d.url for d in declared):
             raise NOT_OURS.error(
                 f"cannot take back database {wanted} of {app} {environment}: somebody else runs its server",
-                hint="its own tools take it back; Homeport's dumps of it are in: homeport backup list",
+                hint=f"homeport restore --database {wanted} takes it back to a dump, without a release; previews have none",
             )
         there = ", ".join(r.name for r in rows)
         raise NO_DATABASE.error(
@@ -321,13 +349,13 @@ class Restores:
             database=row.database,
         )
 
-    def _must_rest(self, app: AppName, environment: EnvironmentName) -> None:
-        moving = [c for c in self._parts.state.running() if (c.app, c.environment) == (app, environment)]
-        if moving:
-            raise MOVING.error(
-                f"cannot take back {environment} of {app}: {moving[0].kind.value} {moving[0].id} is under way",
-                hint="wait for its end, or homeport cancel",
-            )
+    def _must_rest(self, environments: Sequence[tuple[AppName, EnvironmentName]]) -> None:
+        for c in self._parts.state.running():
+            if (c.app, c.environment) in environments:
+                raise MOVING.error(
+                    f"cannot take back {c.environment} of {c.app}: {c.kind.value} {c.id} is under way",
+                    hint="wait for its end, or homeport cancel",
+                )
 
     def _must_be_reachable(self, row: Provisioned, target: Target, repository: str) -> None:
         if not self._backups.repositories.list():
@@ -339,19 +367,16 @@ class Restores:
         self._backups.ask("restore-choose", request)
 
     def _begin(
-        self, run: str, row: Provisioned, request: Mapping[str, Any], steps: tuple[Step, ...], actor: str
+        self,
+        run: str,
+        row: Provisioned,
+        request: Mapping[str, Any],
+        steps: tuple[Step, ...],
+        actor: str,
+        check: Callable[[], None] = lambda: None,
     ) -> Run:
         subject = f"{row.app} {row.environment}"
         asked = {**request, "app": row.app, "environment": row.environment, "database": row.name}
-        return self._backups.begin("restore", subject, RETURNING, asked, steps, actor=actor, id=run)
-
-
-def _inside(paths: Sequence[str]) -> list[str]:
-    """Paths in the storage, plain, none of them within another. Raises ``restore.no_files``."""
-    found = []
-    for path in paths:
-        parts = PurePosixPath(path.strip("/")).parts
-        if not parts or ".." in parts:
-            raise NO_FILES.error(f"cannot bring back {path[:200]!r}: it is no path in the storage")
-        found.append("/".join(parts))
-    return [p for p in dict.fromkeys(found) if not any(p.startswith(f"{other}/") for other in found)]
+        return self._backups.begin(
+            "restore", subject, RETURNING, asked, steps, actor=actor, id=run, check=check
+        )

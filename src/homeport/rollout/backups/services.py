@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from homeport.backup import plan
-from homeport.backup.model import FAILED, PASSED, PROOFS, RUNNING, Run, Step
+from homeport.backup import nearness, plan
+from homeport.backup.drills.model import SCENARIOS
+from homeport.backup.drills.records import Reports
+from homeport.backup.history import Day, by_day, proven_at
+from homeport.backup.judgement import LOOK_LATE, Facts, judge
+from homeport.backup.locks.plan import problems as lock_problems
+from homeport.backup.model import STATE, Run
+from homeport.backup.own_state import OwnState
 from homeport.backup.repositories import Recorded, Repositories
 from homeport.backup.rounds import Look, Rounds
-from homeport.backup.service import Backups
+from homeport.backup.service import KEPT_RUNS, Backups
 from homeport.database.worker import Worker
-from homeport.journal.store import parse_time
 from homeport.kernel.ids import ChangeId
-from homeport.kernel.units import format_duration
+from homeport.rollout.backups import recovered
 from homeport.rollout.backups.wanted import DataOwners
 from homeport.rollout.parts import Parts
-from homeport.spec.model_backup import Backup
+from homeport.system.mounts import filesystem
 
 CHILD = "homeport.main.backing"
-LOOK_LATE = timedelta(minutes=5)
-PROOF_LATE = timedelta(hours=26)
-"""Proofs are made at least once a day."""
-RUN_LATE = timedelta(minutes=15)
-"""So long after its time a backup that did not begin is missed."""
+RPO = next(s.targets.rpo for s in SCENARIOS if s.name == "machine-lost")
+"""Seconds; where nobody has a target."""
+MOST_REPORTS = 1000
+STATES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,24 @@ class Status:
     proven_at: datetime | None
     looks: tuple[Look, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What may well be meant so, and a person should know."""
+    recoverable: bool = True
+    """Nothing in ``problems`` says that what was backed up could not be brought back."""
+    rpo: Mapping[str, float] = field(default_factory=dict)
+    """By cluster: seconds of writes that may be lost."""
+    files: Mapping[str, datetime | None] = field(default_factory=dict)
+    """By series, Homeport's own state among them: what was written since then would be lost with the machine; None:
+    it was never backed up, as far as is known."""
 
 
 class BackupServices:
-    def __init__(self, parts: Parts, backups: Backups, rounds: Rounds) -> None:
+    def __init__(self, parts: Parts, backups: Backups, rounds: Rounds, own_state: OwnState) -> None:
         self._parts = parts
         self.backups = backups
         self.rounds = rounds
+        self._own_state = own_state
+        self._drills: Callable[[datetime], list[str]] = lambda _: []
 
     @classmethod
     def of(cls, parts: Parts, closing: threading.Event) -> BackupServices:
@@ -53,91 +68,94 @@ class BackupServices:
         backups = Backups(
             store, repositories, worker, DataOwners(parts), parts.clock, str(parts.data_dir), closing
         )
-        return cls(parts, backups, Rounds(backups, store, parts.clock))
+        rounds, own_state = Rounds(backups, store, parts.clock), OwnState(backups, store, parts.clock)
+        return cls(parts, backups, rounds, own_state)
+
+    def tick(self) -> None:
+        """Called from one thread alone."""
+        self.rounds.tick()
+        self._own_state.tick()
 
     def starting(self, start: Callable[[ChangeId], None]) -> None:
         self.backups.starting(start)
 
+    def rehearsed(self, problems: Callable[[datetime], list[str]]) -> None:
+        """``problems`` tells what went wrong with drills by the clock."""
+        self._drills = problems
+
+    def history(self, days: int) -> dict[str, tuple[Day, ...]]:
+        """By cluster, the newest day first; of a machine without clusters by ""."""
+        now = self._parts.clock.now()
+        since = now - timedelta(days=days)
+        runs = self.backups.runs.list(kinds=("backup", "prove"), limit=KEPT_RUNS)
+        reports = Reports(self._parts.state.store).list(limit=MOST_REPORTS)
+        names = [c.name for c in self.backups.wanted().clusters] or [""]
+        return {
+            name: by_day(
+                [(look.at, look.lost) for look in self.rounds.history(name, since)],
+                runs,
+                [r for r in reports if r.cluster in ("", name)],
+                now,
+                days,
+            )
+            for name in names
+        }
+
+    def shares_disk(self, repository: Recorded) -> bool:
+        """Whether it is on the disk of the data directory, and would be lost with it."""
+        return nearness.shares_disk(repository, self._parts.data_dir, filesystem)
+
     def status(self) -> Status:
         """From what was recorded; reaches no server and no repository."""
         repositories = self.backups.repositories.list()
-        runs = self.backups.runs.list(limit=300)
-        made = [r for r in runs if r.kind == "backup" and r.subject == "all"]
-        last = next((r for r in made if r.is_over), None)
+        proving = self.backups.runs.list(kinds=("backup", "prove"), limit=300)
+        made = [r for r in proving if r.kind == "backup" and r.subject == "all"]
+        states = self.backups.runs.list(kinds=(STATE,), limit=STATES)
+        last = last_ended(made)
         looks = self.rounds.latest() if repositories else ()
         now = self._parts.clock.now()
-        proving = [r for r in runs if r.kind in ("backup", "prove")]
-        proven = _proven_at(proving)
+        proven = next((at for r in proving if (at := proven_at(r)) is not None), None)
         wanted = self.backups.wanted()
         names = {c.name for c in wanted.clusters}
         looks = tuple(look for look in looks if look.cluster in names)
-        problems: list[str] = []
-        held = self.backups.repositories.held_since() if repositories else None
-        if held is not None:
-            problems.append(
-                f"nothing is backed up since this machine was recovered ({held:%Y-%m-%d %H:%M} UTC): "
-                "homeport backup resume, once the former one is gone for good"
+        targets = {c.name: RPO if c.rpo is None else c.rpo for c in wanted.clusters}
+        series = [f.sources.series for f in wanted.files] if repositories else []
+        as_of = plan.files_as_of((*states, *made), series, now)
+        problems, recoverable = judge(
+            Facts(
+                now,
+                repositories,
+                self.backups.repositories.held_since() if repositories else None,
+                last,
+                proving,
+                states,
+                proven,
+                looks,
+                {name: self.rounds.history(name, now - LOOK_LATE) for name in targets}
+                if repositories
+                else {},
+                targets,
+                wanted,
+                as_of,
+                self._drills(now) if repositories else (),
+                lock_problems(self.backups.locks.list(), now) if repositories else (),
             )
-        elif repositories:
-            problems += [
-                f"nothing is backed up while repository {r.name} is not made: "
-                f"homeport backup repository add {r.name} again, or remove it"
-                for r in repositories
-                if not r.ready
-            ]
-            if last is not None and last.state == FAILED:
-                problems.append(f"the last backup failed: {last.reason}")
-            problems += _not_proven(proving, but=last)
-            problems += _missed(made, wanted.schedules, now)
-            problems += [str(f["sentence"]) for look in looks for f in look.findings]
-            problems += [
-                f"nobody looked at cluster {look.cluster} for {format_duration((now - look.at).total_seconds())}"
-                for look in looks
-                if now - look.at > LOOK_LATE
-            ]
-            if proven is None or now - proven > PROOF_LATE:
-                ago = f"for {format_duration((now - proven).total_seconds())}" if proven else "yet"
-                problems.append(f"no backup was proven {ago}")
-        elif wanted.clusters or any(f.sources.series != "homeport" for f in wanted.files):
-            problems.append("nothing is backed up: there is no repository")
+        )
         return Status(
             repositories,
             last,
-            tuple(r for r in runs if r.state == RUNNING),
+            self.backups.runs.running(),
             proven,
             looks,
-            tuple(dict.fromkeys(problems)),
+            problems,
+            nearness.warnings(repositories, self._parts.data_dir, filesystem),
+            recoverable,
+            targets,
+            as_of,
         )
 
 
-def _missed(made: list[Run], schedules: tuple[Backup, ...], now: datetime) -> list[str]:
-    last = plan.last_of(made, now, full=False)
-    if last is None or any(r.state == RUNNING for r in made):
-        return []
-    at = plan.due(schedules, last, now - RUN_LATE, full=False)
-    return [f"the backup of {at:%Y-%m-%d %H:%M} UTC did not begin"] if at is not None else []
-
-
-def _proofs(run: Run) -> list[Step]:
-    return [s for s in run.steps if s.work in PROOFS]
-
-
-def _not_proven(runs: list[Run], but: Run | None) -> list[str]:
-    """What failed when proofs were made last; told already of the run ``but``."""
-    last = next((r for r in runs if any(s.state in (PASSED, FAILED) for s in _proofs(r))), None)
-    if last is None or (but is not None and last.id == but.id):
-        return []
-    return [
-        f"{s.name} failed: {(s.error or {}).get('sentence', '')}" for s in _proofs(last) if s.state == FAILED
-    ]
-
-
-def _proven_at(runs: list[Run]) -> datetime | None:
-    """When the newest run ended whose proofs all passed."""
-    for run in runs:
-        # Of one repository alone says nothing of the others.
-        proofs = _proofs(run) if run.subject == "all" else []
-        if proofs and all(s.state == PASSED for s in proofs):
-            ended = max((s.finished_at for s in proofs if s.finished_at), default=None)
-            return parse_time(ended) if ended else None
-    return None
+def last_ended(made: Iterable[Run]) -> Run | None:
+    """The newest, but for one that was under way when the machine was lost: it did not end, it was ended when this
+    machine was recovered. ``made``: the newest first."""
+    return next((r for r in made if r.is_over and r.cancel != recovered.ACTOR), None)

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from homeport.backup.files.plan import sources
-from homeport.backup.port import Wanted, WantedCluster, WantedDump, WantedFiles, together
+from homeport.backup.port import (
+    Rates,
+    Wanted,
+    WantedCluster,
+    WantedDrills,
+    WantedDump,
+    WantedFiles,
+    least,
+    slowest,
+    together,
+)
+from homeport.rollout.data.wanted import sqlite_file
 from homeport.rollout.model import Environment
 from homeport.rollout.parts import Parts
 from homeport.spec.model import PREVIEW
@@ -28,6 +41,7 @@ class DataOwners:
             files=self._files(asked),
             dumps=self._dumps(),
             schedules=tuple(b for b in asked.values() if b is not None),
+            drills=self._drills(asked),
         )
 
     def _environments(self) -> list[Environment]:
@@ -67,9 +81,23 @@ class DataOwners:
                     max((b.window for b in backups), default=Backup().window),
                     any(b.synchronous for b in backups),
                     tuple(questions),
+                    slowest(backups),
+                    least(b.rpo for b in backups),
+                    least(b.rto for b in backups),
                 )
             )
         return tuple(found)
+
+    def _drills(self, asked: Asked) -> tuple[WantedDrills, ...]:
+        rows = self._parts.stores.state.databases()
+        of = {(r.app, r.environment): r.cluster for r in reversed(rows) if r.state == "ready"}
+        return tuple(
+            WantedDrills(
+                app, environment, b.drill, b.timezone, b.drill_scenarios, of.get((app, environment)) or ""
+            )
+            for (app, environment), b in asked.items()
+            if b is not None and b.drill
+        )
 
     def _dumps(self) -> tuple[WantedDump, ...]:
         found: list[WantedDump] = []
@@ -86,6 +114,7 @@ class DataOwners:
                     d.url,
                     keep,
                     tuple(asdict(q) for q in _questions(spec.backup) if q.database == d.name),
+                    slowest([spec.backup] if spec.backup is not None else ()),
                 )
                 for d in spec.databases
                 if d.engine == "postgresql" and d.url
@@ -96,13 +125,37 @@ class DataOwners:
         keeps: dict[str, Keep] = {
             f"{app}.{environment}": b.keep for (app, environment), b in asked.items() if b is not None
         }
+        rates: dict[str, Rates] = {
+            f"{app}.{environment}": slowest([b]) for (app, environment), b in asked.items() if b is not None
+        }
         own = together(list(keeps.values()))
+        of_all = slowest(b for b in asked.values() if b is not None)
         here = [
             (app, environment)
             for app, environment in asked
             if (self._parts.data_dir / "storage" / app / environment).is_dir()
         ]
-        return tuple(WantedFiles(s, keeps.get(s.series, own)) for s in sources(here))
+        asks = {f"{e.app}.{e.name}": self._of_sqlite(e) for e in self._environments()}
+        return tuple(
+            WantedFiles(s, keeps.get(s.series, own), rates.get(s.series, of_all), asks.get(s.series, ()))
+            for s in sources(here)
+        )
+
+    def _of_sqlite(self, e: Environment) -> tuple[dict[str, Any], ...]:
+        """Questions to files in the environment's storage."""
+        if e.serving is None:
+            return ()
+        spec = self._parts.spec(e.app, e.name, e.serving)
+        files = {
+            d.name: Path(*sqlite_file(spec, d, self._parts.storage(e.app, e.name, spec)))
+            for d in spec.databases
+            if d.engine == "sqlite"
+        }
+        return tuple(
+            {"path": str(files[q.database].relative_to(self._parts.data_dir)), "query": asdict(q)}
+            for q in _questions(spec.backup)
+            if q.database in files
+        )
 
 
 def _questions(backup: Backup | None) -> tuple[ProofQuery, ...]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from homeport.journal import schema_databases as tables
 from homeport.journal.store import Store, Transaction, text_time
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId, release_number
 from homeport.rollout.model import Environment
 
@@ -111,9 +111,29 @@ def check_way_back(store: Store, environment: Environment, release: ReleaseId) -
     """Raise ``rollout.schema_taken_away`` where a later release's contract was carried out since."""
     found = in_the_way(all_of(store, environment.app), environment.name, release)
     if found is not None:
-        raise TAKEN_AWAY.error(
-            f"cannot go back to {release}: {', '.join(found.versions)} of {found.release} took away what it needs "
-            f"of database {found.name}",
-            hint=f"homeport migrate down {found.versions[0]} --env {environment.name} brings the shape back, where it "
+        raise _taken_away(
+            found,
+            release,
+            f"homeport migrate down {found.versions[0]} --env {environment.name} brings the shape back, where it "
             "has a down section; else go forward with a new release",
         )
+
+
+def check_way_back_with_data(store: Store, environment: Environment, release: ReleaseId) -> None:
+    """As :func:`check_way_back`, where the data are to go back too: the release goes first, and could not serve."""
+    found = in_the_way(all_of(store, environment.app), environment.name, release)
+    if found is not None:
+        raise _taken_away(
+            found,
+            release,
+            f"two steps: homeport restore --env {environment.name} --before-deploy {found.release} --database {found.name} "
+            f"brings the data and their shape back, then homeport rollback {release} --env {environment.name}",
+        )
+
+
+def _taken_away(found: Contract, release: ReleaseId, hint: str) -> HomeportError:
+    return TAKEN_AWAY.error(
+        f"cannot go back to {release}: {', '.join(found.versions)} of {found.release} took away what it needs "
+        f"of database {found.name}",
+        hint=hint,
+    )

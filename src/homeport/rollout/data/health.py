@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from homeport.database import machine
-from homeport.database.model import Provisioned
+from homeport.database.connect import has_files
+from homeport.database.model import Layout, Provisioned
 from homeport.database.sizing import MB, sizes
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.units import format_size
@@ -50,11 +51,19 @@ def _servers(parts: Parts, rows: tuple[Provisioned, ...]) -> list[Problem]:
             if status is not None and status.running:
                 continue
             ended = f": {status.ended}" if status is not None and status.ended else ""
+            layout = Layout(parts.data_dir, cluster.name)
+            hint = f"{layout.log(service)} says why; a deploy starts it"
+            back = f"homeport restore --cluster {cluster.name} --plan"
+            if not has_files(layout):
+                ended = ": its files are gone"
+                hint = f"where it is backed up: {back}; a deploy does not make them anew"
+            elif service == cluster.service:
+                hint += f"; where its files are damaged: {back}"
             found.append(
                 Problem(
                     service,
                     f"{what} of cluster {cluster.name} does not run{ended}; it serves {of}",
-                    f"{parts.data_dir}/logs/{service}.log says why; a deploy starts it",
+                    hint,
                     is_down=True,
                 )
             )

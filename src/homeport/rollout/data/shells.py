@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from homeport.database.events import ShellOpened
+from homeport.database.urls import LIBPQ
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout.data import known
@@ -21,24 +22,6 @@ from homeport.system import process
 log = logging.getLogger(__name__)
 
 READ_ONLY = "-c default_transaction_read_only=on"
-OF_LIBPQ = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "channel_binding": "PGCHANNELBINDING",
-    "options": "PGOPTIONS",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "target_session_attrs": "PGTARGETSESSIONATTRS",
-    "gssencmode": "PGGSSENCMODE",
-}
-"""Parameters of a connection that libpq takes from its environment, where no other user can read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +118,7 @@ def _attached(url: str, read_only: bool) -> Shell:
     from homeport.kernel.secret import Secret
 
     found = {k: str(v) for k, v in parameters(Secret(url)).items()}
-    environment = {OF_LIBPQ[key]: value for key, value in found.items() if key in OF_LIBPQ}
+    environment = {LIBPQ[key]: value for key, value in found.items() if key in LIBPQ}
     environment["PGAPPNAME"] = "homeport db shell"
     note = ""
     if read_only:

@@ -8,7 +8,7 @@ from typing import Any
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import ChangeId, EnvironmentName, ReleaseId
 from homeport.rollout import config as configuration
-from homeport.rollout import status
+from homeport.rollout import returning, status
 from homeport.rollout.build import BuildLog
 from homeport.rollout.desired import spec_of
 from homeport.rollout.errors import BUSY
@@ -309,17 +309,26 @@ class Executor:
 
     def _wait_for_others(self, run: Run, stage: StageRun, environment: EnvironmentName) -> None:
         """Another change runs in the environment: say so once, and wait for it."""
-        running = self._parts.state.running(run.app, environment)
-        if running:
-            other = running[0]
-            why = f"{other.kind.value} {other.id} by {other.actor} runs in {environment}"
-            if stage.found.get("waits") != other.id:
+
+        def others() -> tuple[str, str] | None:
+            if running := self._parts.state.running(run.app, environment):
+                other = running[0]
+                return other.id, f"{other.kind.value} {other.id} by {other.actor} runs in {environment}"
+            returns = returning.under_way(self._parts.state.store, run.app, environment)
+            if returns is not None:
+                return (
+                    returns.id,
+                    f"{returns.kind} {returns.id} by {returns.actor} replaces data of {environment}",
+                )
+            return None
+
+        if other := others():
+            id, why = other
+            if stage.found.get("waits") != id:
                 with self._parts.state.store.transaction(run.actor) as tx:
-                    state.update_stage(tx, stage, found=stage.found | {"waits": other.id})
+                    state.update_stage(tx, stage, found=stage.found | {"waits": id})
                     tx.append(events.StageWaits(why=why, **record.of_stage(run, stage)))
-        self.wait(
-            lambda: bool(self._runs.run(run.id).cancel) or not self._parts.state.running(run.app, environment)
-        )
+        self.wait(lambda: bool(self._runs.run(run.id).cancel) or others() is None)
 
     def _after_change(self, run: Run, stage: StageRun, wanted: Stage, change: Change) -> Found:
         result = change.result or {}

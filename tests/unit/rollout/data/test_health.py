@@ -10,7 +10,8 @@ import pytest
 
 from homeport.database.fake import FakeStatus
 from homeport.database.model import Cluster, Provisioned
-from homeport.kernel.errors import ErrorType, Kind
+from homeport.kernel.errors import ErrorType, HomeportError, Kind
+from homeport.rollout.backups import standing
 from homeport.rollout.data import contracts, health
 from homeport.system import files
 
@@ -52,17 +53,22 @@ class World:
             return None
         return FakeStatus(name, self.running[name], 1, "" if self.running[name] else "killed by SIGKILL")
 
-    def problems(self) -> list[tuple[str, bool]]:
+    def parts(self, data: Path) -> Any:
         state = SimpleNamespace(databases=lambda: self.rows, clusters=lambda: self.clusters)
-        parts: Any = SimpleNamespace(
-            data_dir=Path("/h"),
+        return SimpleNamespace(
+            data_dir=data,
             stores=SimpleNamespace(state=state, services=self),
             state=SimpleNamespace(store=self.contracts),
         )
+
+    def found(self, data: Path) -> tuple[health.Problem, ...]:
         rotations: Any = SimpleNamespace(stuck=lambda: self.stuck)
-        found = health.problems(parts, rotations)
+        found = health.problems(self.parts(data), rotations)
         assert all(p.sentence and p.hint for p in found)
-        return [(p.what, p.is_down) for p in found]
+        return found
+
+    def problems(self) -> list[tuple[str, bool]]:
+        return [(p.what, p.is_down) for p in self.found(Path("/h"))]
 
 
 @pytest.fixture
@@ -108,3 +114,40 @@ def test_contracts_that_failed_and_rotations_that_do_not_end(world):
     waiting = contracts.Contract("shop", "production", "r2", "main", ("4",), contracts.WAITING)
     world.contracts, world.stuck = (failed, waiting), ((ROW, "2 instances may have it"),)
     assert world.problems() == [("migrations", False), ("rotation", False)]
+
+
+def test_a_server_whose_files_are_gone_is_brought_back_with_its_cluster(world, tmp_path):
+    """A deploy would not start it."""
+    world.running = {"postgresql.main": False, "pgbouncer.main": True}
+    (gone,) = world.found(tmp_path)
+    assert "its files are gone" in gone.sentence and "homeport restore --cluster main --plan" in gone.hint
+    assert "a deploy starts it" not in gone.hint
+    directory = tmp_path / "postgresql" / "main" / "data"
+    directory.mkdir(parents=True)
+    (directory / "PG_VERSION").write_text("17")
+    (down,) = world.found(tmp_path)
+    assert f"{tmp_path}/logs/postgresql.main.log says why; a deploy starts it" in down.hint
+    assert "where its files are damaged: homeport restore --cluster main --plan" in down.hint
+
+
+@pytest.mark.parametrize(
+    ("running", "files", "says"),
+    [
+        (True, False, "does not run (its files are gone)"),
+        (False, True, "does not run (killed by SIGKILL)"),
+        (True, True, ""),
+    ],
+)
+def test_a_database_is_not_brought_back_into_a_server_that_is_down(world, tmp_path, running, files, says):
+    world.running = {"postgresql.main": running}
+    if files:
+        directory = tmp_path / "postgresql" / "main" / "data"
+        directory.mkdir(parents=True)
+        (directory / "PG_VERSION").write_text("17")
+    if not says:
+        standing.must_run(world.parts(tmp_path), ROW)
+        return
+    with pytest.raises(HomeportError) as e:
+        standing.must_run(world.parts(tmp_path), ROW)
+    assert says in e.value.sentence and e.value.sentence.startswith("cannot take back ")
+    assert "homeport restore --cluster main --plan" in (e.value.hint or "")

@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from homeport.rollout.data.rotation import PAUSES, Seen, next_move
+from homeport.kernel.errors import HomeportError
+from homeport.rollout.data import rotation
+from homeport.rollout.data.rotation import PAUSES, Rotations, Seen, next_move
+from homeport.rollout.errors import BUSY
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BEGUN = Seen(
@@ -97,3 +101,24 @@ def test_every_rotation_ends_whatever_it_is_cut_off_at(hurried, failures):
                     seen = replace(seen, warm=0)
     assert moves[-1] == "retire"
     assert seen.is_set and seen.serves_new and not seen.warm and not seen.others and not seen.moving
+
+
+class Refusing:
+    """The other one was first."""
+
+    def configure(self, *_, **__):
+        raise BUSY.error("cannot start: configure c-1 of shop to r1 runs in production")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_rollout_that_another_began_at_the_same_moment_is_the_same_one(monkeypatch, first):
+    monkeypatch.setattr(rotation, "rolling", lambda row, attempt: "c-1")
+    rotations = Rotations(SimpleNamespace(clock=SimpleNamespace(now=lambda: NOW)), Refusing())
+    rotations.look = lambda row: SET
+    rotations._change = lambda id: id if first else None
+    row = SimpleNamespace(app="shop", environment="production")
+    if first:
+        rotations._take(row, "ada", asked=True)
+        return
+    with pytest.raises(HomeportError, match="cannot start"):
+        rotations._take(row, "ada", asked=True)

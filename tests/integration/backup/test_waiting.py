@@ -1,0 +1,99 @@
+"""Works that meet another one at the same files wait for it: the state is backed up beside all that is under way."""
+
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from files_home import PASSPHRASE, FilesHome
+
+from homeport.backup import works
+from homeport.backup.waiting import patiently
+from homeport.kernel.errors import HomeportError
+from homeport.spec.model_backup import Keep
+from homeport.system.clock import RealClock
+
+KEEP = {"hourly": 24, "daily": 30, "weekly": 12, "monthly": 12}
+
+
+class Box:
+    """As much of a toolbox as works on files alone need."""
+
+    def __init__(self, home):
+        self.clock = RealClock()
+        self.repositories = self
+        self._home = home
+
+    def list(self):
+        return tuple(SimpleNamespace(name=r.name, ready=True) for r in self._home.repositories)
+
+    def files(self, rate=None):
+        return self._home.backups
+
+
+@pytest.fixture
+def home():
+    it = FilesHome()
+    try:
+        it.backups.prepare()
+        it.backups.set_passphrase(PASSPHRASE)
+        yield it
+    finally:
+        it.end()
+
+
+def test_pruning_waits_for_a_backup_beside_it(home):
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def busy():
+        with home.backups.alone("back up beside"):
+            begun.set()
+            go_on.wait(30)
+
+    def prune():
+        request = {"clusters": [], "keep": {}, "others": KEEP, "window": 60.0}
+        done.append(works.prune(Box(home), request, lambda kind, values: None))
+
+    threads = [threading.Thread(target=busy), threading.Thread(target=prune)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    threads[1].join(1.5)
+    assert done == [] and threads[1].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert done == [{"removed": {}}]
+
+
+def test_who_waits_looks_less_and_less_often_and_gives_up(home):
+    class Clock:
+        def __init__(self):
+            self.seconds, self.pauses = 0.0, []
+
+        def monotonic(self):
+            return self.seconds
+
+        def sleep(self, seconds):
+            self.pauses.append(seconds)
+            self.seconds += seconds
+
+    clock = Clock()
+    with (
+        home.backups.alone("back up beside"),
+        pytest.raises(HomeportError, check=lambda e: e.code == "backup.files_busy"),
+    ):
+        patiently(clock, lambda: home.backups.prune("r1", {}, Keep()), patience=60.0)
+    assert clock.pauses[0] == 0.5 and max(clock.pauses) == 5.0 and clock.pauses == sorted(clock.pauses)
+    assert 60 < clock.seconds < 66
+
+
+def test_a_repository_is_removed_though_a_backup_hangs_in_it(home):
+    with home.backups.alone("back up beside"):
+        assert works.prepare(Box(home), {"clusters": {}, "files": False}, lambda kind, values: None) == {
+            "made": []
+        }
