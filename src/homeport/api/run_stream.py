@@ -45,9 +45,10 @@ async def run(s: Services, id: RunId, last: str | None) -> AsyncIterator[str]:
         if changed:
             # In this order: a run that is seen to have ended has all of its records.
             found = await asyncio.to_thread(runs.run, id)
-            attempts = await asyncio.to_thread(runs.attempts, id)
-            changes = {change_of(a) for a in attempts if a.kind in ("build", "deploy")}
             while records := await asyncio.to_thread(store.records, after=after, app=found.app, limit=BATCH):
+                # Read after the records: a stage that one of them begins is among them.
+                attempts = await asyncio.to_thread(runs.attempts, id)
+                changes = {change_of(a) for a in attempts if a.kind in ("build", "deploy")}
                 for r in records:
                     if not _tells_of(r, id, changes):
                         after = r.seq
