@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from homeport.backup.files.model import HOMEPORT
+from homeport.backup.files.model import HOMEPORT, OWN_STATE
 from homeport.backup.model import PASSED, Run, Step
 from homeport.backup.port import Wanted, WantedFiles
 from homeport.journal.store import parse_time
@@ -47,15 +47,15 @@ def backup_steps(wanted: Wanted, repositories: Sequence[str], *, full: bool, pro
 
 
 def state_steps(wanted: Wanted) -> tuple[Step, ...]:
-    """Of Homeport's own state alone."""
-    return tuple(_files_step(f) for f in wanted.files if f.sources.series == HOMEPORT)
+    """Of Homeport's own state alone, beside all else that works on files."""
+    return tuple(_files_step(f, lane=OWN_STATE) for f in wanted.files if f.sources.series == HOMEPORT)
 
 
-def _files_step(f: WantedFiles) -> Step:
+def _files_step(f: WantedFiles, **more: Any) -> Step:
     sources: dict[str, Any] = {
         k: list(v) if isinstance(v, tuple) else v for k, v in asdict(f.sources).items()
     }
-    return Step(f"back up files of {f.sources.series}", "files", {**sources, "rate": f.rates.backup})
+    return Step(f"back up files of {f.sources.series}", "files", {**sources, "rate": f.rates.backup, **more})
 
 
 def proof_steps(

@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from homeport.backup.files.model import Limits
-from homeport.backup.files.restic import WORK
+from homeport.backup.files.model import MAIN, Layout, Limits
 from homeport.backup.files.service import FileBackups
 from homeport.backup.physical import commands
 from homeport.backup.physical.service import PhysicalBackups
@@ -64,14 +63,14 @@ class Toolbox:
         conf = commands.pgbackrest_conf(settings, physical.layout, pg, self.cluster(cluster).port)
         return _reads(pg.backup_conf, wanted) and _reads(physical.layout.conf, conf.reveal())
 
-    def files(self, rate: int | None = None) -> FileBackups:
+    def files(self, rate: int | None = None, lane: str = MAIN) -> FileBackups:
         """``rate``: bytes a second, up or down; None: as fast as it goes."""
         limits = Limits(rate=max(1, rate // 1024)) if rate is not None else None
-        return FileBackups(self.data_dir, self.repositories.for_files(), self.clock, limits)
+        return FileBackups(self.data_dir, self.repositories.for_files(), self.clock, limits, lane=lane)
 
-    def paced(self, rate: int | None) -> AbstractContextManager[Seen]:
+    def paced(self, rate: int | None, lane: str = MAIN) -> AbstractContextManager[Seen]:
         """What :meth:`files` starts meanwhile reads from disks, and writes, at most ``rate`` bytes a second."""
-        return paced(rate, owner=str(self.data_dir), instance=WORK)
+        return paced(rate, owner=str(self.data_dir), instance=Layout(self.data_dir, lane).mark)
 
 
 def _reads(path: Path, text: str) -> bool:

@@ -34,7 +34,7 @@ from homeport.kernel.secret import Secret
 from homeport.spec.model_backup import Keep, ProofQuery
 
 SHORTLY = 30.0
-"""Seconds that a person waits for the backup of Homeport's own state that is just under way."""
+"""Seconds that a person waits for a backup of files that is just under way."""
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 Work = Callable[[Toolbox, Request, Say], Any]
@@ -101,12 +101,12 @@ def files(box: Toolbox, request: Request, say: Say) -> Any:
     sources = Sources(
         request["series"], tuple(request["trees"]), tuple(request["databases"]), tuple(request["sealed"])
     )
-    rate = request.get("rate")
-    backups, tell = box.files(rate), telling_files(box.clock, say)
+    rate, lane = request.get("rate"), request.get("lane", files_model.MAIN)
+    backups, tell = box.files(rate, lane), telling_files(box.clock, say)
 
     def back_up(on_made: Callable[[files_model.Made], None]) -> object:
         def once() -> object:
-            with box.paced(rate):
+            with box.paced(rate, lane):
                 return backups.backup(sources, on_progress=tell, on_made=on_made)
 
         return patiently(box.clock, once)
@@ -261,8 +261,9 @@ def clean(box: Toolbox, request: Request, say: Say) -> Any:
         for lane in ("backup", "copy"):
             with _unless_busy():
                 box.physical(name).clean(lane)
-    with _unless_busy(), box.files().alone("tidy up"):
-        pass
+    for lane in files_model.LANES:
+        with _unless_busy(), box.files(lane=lane).alone("tidy up"):
+            pass
     return {}
 
 

@@ -92,6 +92,9 @@ class FilesHome:
     def storage(self) -> Sources:
         return sources([("shop", "production")])[1]
 
+    def of_lane(self, lane: str) -> FileBackups:
+        return FileBackups(self.data, self.repositories, self.clock, LIMITS, yielding=False, lane=lane)
+
     def by_passphrase(self, number: int = 1) -> Repository:
         return Repository("given", LocalPlace(self.top / f"r{number}"), PASSPHRASE)
 

@@ -1,7 +1,9 @@
 """Works that meet another one at the same files wait for it: the state is backed up beside all that is under way."""
 
+import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from files_home import PASSPHRASE, FilesHome
 
 from homeport.backup import works
+from homeport.backup.files.model import HOMEPORT, LANES, MAIN, OWN_STATE, Layout
 from homeport.backup.waiting import patiently
 from homeport.kernel.errors import HomeportError
 from homeport.spec.model_backup import Keep
+from homeport.system import process
 from homeport.system.clock import RealClock
 
 KEEP = {"hourly": 24, "daily": 30, "weekly": 12, "monthly": 12}
@@ -31,8 +35,11 @@ class Box:
     def list(self):
         return tuple(SimpleNamespace(name=r.name, ready=True) for r in self._home.repositories)
 
-    def files(self, rate=None):
-        return self._home.backups
+    def files(self, rate=None, lane=MAIN):
+        return self._home.backups if lane == MAIN else self._home.of_lane(lane)
+
+    def paced(self, rate, lane=MAIN):
+        return nullcontext()
 
 
 @pytest.fixture
@@ -46,17 +53,50 @@ def home():
         it.end()
 
 
-def test_pruning_waits_for_a_backup_beside_it(home):
+def nobody(kind, values):
+    return None
+
+
+def test_the_state_is_backed_up_while_files_are_proven_or_restored(home):
+    own = home.own
+    request = {"series": own.series, "trees": own.trees, "databases": own.databases, "sealed": own.sealed}
+    with home.backups.alone("restore much beside"):
+        made = works.files(Box(home), {**request, "lane": OWN_STATE}, nobody)["made"]
+    assert [m["repository"] for m in made] == ["r1"]
+    [kept] = home.backups.restic("r1").snapshots()[0]
+    assert (kept.series, kept.is_finished) == (HOMEPORT, True)
+    assert home.backups.prove("r1", kept.id).passed
+    assert not Layout(home.data, OWN_STATE).stage.exists()
+
+
+def test_what_a_lane_runs_is_ended_by_the_next_of_that_lane_alone(home):
+    def sleeper(lane):
+        mark = {process.OWNER: str(home.data), process.INSTANCE: Layout(home.data, lane).mark}
+        return subprocess.Popen(("sleep", "60"), env={"PATH": "/usr/bin:/bin", **mark})
+
+    running = {lane: sleeper(lane) for lane in LANES}
+    try:
+        for lane in LANES:
+            with home.of_lane(lane).alone("look"):
+                assert running.pop(lane).wait(10) == -9
+                assert all(other.poll() is None for other in running.values())
+    finally:
+        for left in running.values():
+            left.kill()
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_pruning_waits_for_a_backup_beside_it(home, lane):
     begun, go_on, done = threading.Event(), threading.Event(), []
 
     def busy():
-        with home.backups.alone("back up beside"):
+        with home.of_lane(lane).alone("back up beside"):
             begun.set()
             go_on.wait(30)
 
     def prune():
         request = {"clusters": [], "keep": {}, "others": KEEP, "window": 60.0}
-        done.append(works.prune(Box(home), request, lambda kind, values: None))
+        done.append(works.prune(Box(home), request, nobody))
 
     threads = [threading.Thread(target=busy), threading.Thread(target=prune)]
     threads[0].start()
@@ -94,6 +134,4 @@ def test_who_waits_looks_less_and_less_often_and_gives_up(home):
 
 def test_a_repository_is_removed_though_a_backup_hangs_in_it(home):
     with home.backups.alone("back up beside"):
-        assert works.prepare(Box(home), {"clusters": {}, "files": False}, lambda kind, values: None) == {
-            "made": []
-        }
+        assert works.prepare(Box(home), {"clusters": {}, "files": False}, nobody) == {"made": []}

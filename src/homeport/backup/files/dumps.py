@@ -14,7 +14,7 @@ from homeport.backup.files.manifest import Manifest, compare_rows
 from homeport.backup.files.model import Made, dump_series
 from homeport.backup.files.queries import ask
 from homeport.backup.files.records import Proof
-from homeport.backup.files.restic import WORK, OnProgress, silent
+from homeport.backup.files.restic import OnProgress, silent
 from homeport.backup.files.scratch_database import Scratch, connect, extend, scratch
 from homeport.backup.files.service import FileBackups, OnMade
 from homeport.backup.files.tables import rows_of
@@ -331,7 +331,7 @@ class Dumps:
 
         env = commands.pg_environment(parameters) | {
             process.OWNER: str(self._layout.data),
-            process.INSTANCE: WORK,
+            process.INSTANCE: self._layout.mark,
         }
         try:
             status, reason = process.stream(

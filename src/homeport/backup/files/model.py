@@ -12,6 +12,9 @@ from homeport.kernel.secret import Secret
 
 HOMEPORT = "homeport"
 """The series of what belongs to no single environment: state, releases, repositories, certificates."""
+MAIN, OWN_STATE = "", "state"
+LANES = (MAIN, OWN_STATE)
+"""In each works at most one: in one all that may take hours, in the other Homeport's own state, which cannot wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where files of these backups are below the data directory. Paths only."""
+    """Where files of these backups are below the data directory, and how a lane's processes are marked."""
 
     data: Path
+    lane: str = MAIN
+
+    def _of_lane(self, name: str) -> str:
+        return f"{name}-{self.lane}" if self.lane else name
+
+    @property
+    def mark(self) -> str:
+        """Every program of the lane that changes a repository, or takes long, is marked with it."""
+        return self._of_lane("filebackup.work")
 
     @property
     def directory(self) -> Path:
@@ -81,12 +93,12 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        return self.directory / "lock"
+        return self.directory / self._of_lane("lock")
 
     @property
     def stage(self) -> Path:
         """Consistent copies and dumps, while they are backed up."""
-        return self.directory / "stage"
+        return self.directory / self._of_lane("stage")
 
     @property
     def cache(self) -> Path:
@@ -123,7 +135,7 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        return self.data / "scratch" / "files"
+        return self.data / "scratch" / self._of_lane("files")
 
     @property
     def restored(self) -> Path:

@@ -19,7 +19,7 @@ from homeport.backup.files.errors import NO_SNAPSHOT, NOT_EMPTY, NOT_PROVEN, WOR
 from homeport.backup.files.model import HOMEPORT, Layout, Limits, Repository, Run, Snapshot
 from homeport.backup.files.plan import SETTINGS, candidates, worth_trying
 from homeport.backup.files.records import Records
-from homeport.backup.files.restic import WORK, Restic
+from homeport.backup.files.restic import Restic
 from homeport.backup.files.restoring import Restored, fetch
 from homeport.backup.files.sealing import recipient
 from homeport.backup.files.service import SPEAKS_AGAINST
@@ -129,7 +129,7 @@ def _alone(way: _Way) -> Iterator[None]:
     way.top.mkdir(mode=0o700, exist_ok=True)
     try:
         with files.lock(way.lock, what="recover"):
-            process.kill_family(str(way.work.data), WORK)
+            process.kill_family(str(way.work.data), way.work.mark)
             yield
     except HomeportError as e:
         if e.type is not files.LOCKED:

@@ -39,8 +39,6 @@ from homeport.kernel.secret import Secret
 from homeport.kernel.units import format_duration
 from homeport.system import files, process
 
-WORK = "filebackup.work"
-"""What every restic that changes a repository, or takes long, is marked with."""
 LOOK = "filebackup.look"
 KEPT = 16_384
 INCOMPLETE = 3
@@ -370,7 +368,7 @@ class Restic:
             self._argv(words),
             timeout=timeout,
             cwd=root,
-            env=self.environment(WORK),
+            env=self.environment(self._layout.mark),
             on_output=output,
             poll=poll,
             stdin=stdin,
@@ -387,7 +385,7 @@ class Restic:
     def _note(self) -> bool:
         """Write down which process takes a lock now; whether it was found."""
         owner = str(self._layout.data)
-        pids = [m.pid for m in process.marked(owner) if m.instance == WORK]
+        pids = [m.pid for m in process.marked(owner) if m.instance == self._layout.mark]
         now = self._clock.now()
         for pid in pids:
             self._records.keep_run(Run(pid, now))

@@ -1,4 +1,5 @@
-"""Backups of files: made into every repository, proven, removed. One at a time for a data directory.
+"""Backups of files: made into every repository, proven, removed. One at a time for a data directory, and beside it
+one of Homeport's own state.
 
 Every call looks at what is there: one before it may have been cut off anywhere. What a call starts carries its
 mark, and what it makes lies where the next one finds it and removes it. A backup counts once its manifest is in
@@ -23,10 +24,10 @@ from homeport.backup.files.errors import (
     WORKING,
 )
 from homeport.backup.files.manifest import Manifest, few
-from homeport.backup.files.model import Layout, Limits, Made, Repository, Snapshot, checksum
+from homeport.backup.files.model import LANES, MAIN, Layout, Limits, Made, Repository, Snapshot, checksum
 from homeport.backup.files.plan import Sources, retained, unfinished
 from homeport.backup.files.records import Proof, Records
-from homeport.backup.files.restic import WORK, OnProgress, Restic, silent
+from homeport.backup.files.restic import OnProgress, Restic, silent
 from homeport.backup.files.restoring import Restored, fetch
 from homeport.backup.files.sealing import is_for, recipient
 from homeport.backup.files.sqlite_queries import Question, ask
@@ -52,10 +53,11 @@ class FileBackups:
         limits: Limits | None = None,
         *,
         yielding: bool = True,
+        lane: str = MAIN,
     ) -> None:
         """``data_dir`` is absolute, and spelled as in ``HOMEPORT_OWNER``. ``yielding``: apps go first, which is
-        wrong only while they wait for what is restored."""
-        self.layout = Layout(data_dir)
+        wrong only while they wait for what is restored. ``lane``: :data:`LANES`."""
+        self.layout = Layout(data_dir, lane)
         self.records = Records(self.layout)
         self._clock = clock
         given = limits or Limits()
@@ -295,7 +297,8 @@ class FileBackups:
 
         ``keep`` by series; ``others`` holds for those that are not named in it.
         """
-        with self.alone(f"remove backups from {repository}"):
+        # restic wants the repository to itself for this; and what the other lane has not finished would go.
+        with self.alone(f"remove backups from {repository}", lanes=LANES):
             restic = self.restic(repository)
             found, orphans = restic.snapshots()
             proofs = self.records.proofs(repository)
@@ -317,19 +320,23 @@ class FileBackups:
     # Alone
 
     @contextmanager
-    def alone(self, doing: str) -> Iterator[None]:
-        """Nobody else works on backups of this data directory; what a killed one left is gone. Raises
-        ``backup.files_busy``."""
+    def alone(self, doing: str, *, lanes: Sequence[str] = ()) -> Iterator[None]:
+        """Nobody else works in this lane of the data directory, or in ``lanes``; what a killed one left is gone.
+        Raises ``backup.files_busy``."""
         self.records.prepare()
+        layouts = [Layout(self.layout.data, lane) for lane in lanes] or [self.layout]
         stack = ExitStack()
         try:
-            stack.enter_context(files.lock(self.layout.lock, what=doing))
+            for layout in layouts:
+                stack.enter_context(files.lock(layout.lock, what=doing))
         except HomeportError as e:
+            stack.close()
             raise WORKING.error(
                 f"cannot {doing}: another backup or proof is under way", hint="try again when it is done"
             ) from e
         with stack:
-            process.kill_family(str(self.layout.data), WORK)
-            stage.clear(self.layout)
-            files.remove_tree(self.layout.scratch, within=self.layout.data)
+            for layout in layouts:
+                process.kill_family(str(layout.data), layout.mark)
+                stage.clear(layout)
+                files.remove_tree(layout.scratch, within=layout.data)
             yield
