@@ -5,10 +5,12 @@ from typing import Annotated
 
 from fastapi import Header
 from fastapi import Path as PathParameter
+from pydantic import AfterValidator
 from sqlalchemy.exc import IntegrityError
 
 from homeport.api import problems, wire
 from homeport.api.services import Services
+from homeport.guard.identity import actor_of
 from homeport.kernel.errors import HomeportError, Kind
 from homeport.kernel.ids import AppName, ChangeId, EnvironmentName
 from homeport.rollout.model import Change, ChangeKind
@@ -31,6 +33,7 @@ Key = Annotated[
 Actor = Annotated[
     str,
     Header(alias="X-Homeport-Actor", max_length=64, pattern=r"^[A-Za-z0-9_.@-]+$", description="who asks"),
+    AfterValidator(actor_of),
 ]
 ENVIRONMENT = "/apps/{app}/environments/{environment}"
 BROKEN = (Kind.FAILED, Kind.UNAVAILABLE)

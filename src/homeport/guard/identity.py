@@ -6,6 +6,9 @@ from typing import Protocol
 
 from homeport.kernel.ids import AppName, EnvironmentName
 
+HOMEPORT = "homeport"
+"""The actor of what Homeport does itself."""
+_NAMESAKE = f"{HOMEPORT}@localhost"
 _MAIL = re.compile(r"<([^<>]*)>")
 
 
@@ -24,11 +27,16 @@ class Identities(Protocol):
         ...
 
 
+def actor_of(login: str) -> str:
+    """As whom a user of this machine is recorded: one whose login is "homeport" is not Homeport itself."""
+    return _NAMESAKE if login == HOMEPORT else login
+
+
 class LocalIdentities:
     """The actor is the user of this machine who calls, and every such user may do everything."""
 
     def person(self, actor: str) -> Person:
-        return Person(actor)
+        return Person(HOMEPORT if actor == _NAMESAKE else actor)
 
     def may(self, person: Person, action: str, app: AppName, environment: EnvironmentName) -> bool:
         return True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from homeport.guard.identity import LocalIdentities, Person, is_author
+from homeport.guard.identity import HOMEPORT, LocalIdentities, Person, actor_of, is_author
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_local_users_may_do_everything():
     identities = LocalIdentities()
     assert identities.person("anna") == Person("anna")
     assert identities.may(Person("anna"), "approve", "shop", "production")
+
+
+def test_a_user_whose_login_is_homeport_is_not_homeport_itself_and_stays_the_same_person():
+    actor = actor_of("homeport")
+    assert actor != HOMEPORT and actor_of(actor) == actor and actor_of("anna") == "anna"
+    assert LocalIdentities().person(actor) == Person("homeport")
+    assert is_author(LocalIdentities().person(actor), "homeport <homeport@example.com>")
