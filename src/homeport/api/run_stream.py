@@ -13,7 +13,9 @@ from homeport.kernel.ids import RunId
 from homeport.rollout.pipeline.executor import change_of
 from homeport.rollout.pipeline.model import StageRun
 
-AFTER_OUTPUT = ("stage.finished", "run.finished", "build.finished", "build.failed", "change.finished")
+AFTER_OUTPUT = (
+    "hook.finished", "build.finished", "build.failed", "change.finished", "stage.finished", "run.finished",
+)  # fmt: skip
 """Records of an end: all output that led to it is told before."""
 BATCH = 500
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 
 from homeport.api import wire
 from homeport.api.services import Services, record
+from homeport.journal.model import Record
 from homeport.kernel.ids import AppName, ChangeId, InstanceName, ReleaseId
 from homeport.rollout import trials
 
@@ -71,16 +72,22 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
     seen = -1
     quiet = 0.0
     told: wire.TrialOut | None = None
+    building = after > 0
     while True:
         current = store.version
-        # Records before output: a build that is told to be finished has its whole log on disk.
         changed, seen = current != seen, current
-        records = await asyncio.to_thread(store.records, after=after, change=id) if changed else []
-        begun = sum(1 for r in records if r.kind in BEFORE_OUTPUT)
+        records: Sequence[Record] = ()
+        if changed:
+            # In this order: a change that is seen to have ended has all of its records, and a build that is told to
+            # be finished has its whole log on disk.
+            found = await asyncio.to_thread(parts.state.change, id)
+            records = await asyncio.to_thread(store.records, after=after, change=id)
+        begun = max((n for n, r in enumerate(records, 1) if r.kind in BEFORE_OUTPUT), default=0)
         for r in records[:begun]:
             after = r.seq
             yield message(r.kind, record(r).model_dump(mode="json"), f"{after}.{offset}")
-        while log is not None:
+        building = building or found.done or any(r.kind in ("build.started", "build.reused") for r in records)
+        while log is not None and building:
             text, offset = await asyncio.to_thread(read_from, log, offset)
             if not text:
                 break
@@ -95,7 +102,6 @@ async def change(services: Services, id: ChangeId, after: int, offset: int) -> A
             if trial is not None and trial != told:
                 told = trial
                 yield message("trial", trial.model_dump(mode="json"), f"{after}.{offset}")
-            found = await asyncio.to_thread(parts.state.change, id)
             if found.done:
                 yield message("done", services.change(found).model_dump(mode="json"), f"{after}.{offset}")
                 return

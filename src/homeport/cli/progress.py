@@ -80,12 +80,18 @@ def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> N
     after = format_duration(result["seconds"])
     if result["verdict"] == "promoted":
         environment = session.client.get(f"/v1/apps/{change['app']}/environments/{change['environment']}")
-        serving = ", ".join(environment["releases"]) or environment["serving"]
+        serving = result["serving"] or change["release"]
+        by_now = environment["releases"] or [environment["serving"]]
         mark = click.style("✓", fg=screen.GOOD)
         urls = "  ".join(environment["urls"][:3])
         click.echo(
             f"{mark} {screen.bold(serving)} serves {change['environment']} after {after}  {urls}".rstrip()
         )
+        if serving not in by_now:
+            # What came after was no part of it, such as a roll-back by what is watched.
+            screen.note(
+                f"{', '.join(filter(None, by_now)) or 'nothing'} serves {change['environment']} by now"
+            )
         before = printer.before
         if change["kind"] == "rollback" and before not in (None, change["release"]):
             forward = f"homeport rollback {before}{flags(session, change)}"

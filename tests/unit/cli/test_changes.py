@@ -96,6 +96,18 @@ def test_after_a_rollback_it_says_how_to_go_forward_again(cli):
         assert "homeport rollback r3 --app shop goes forward to r3 again" in output
 
 
+@pytest.mark.parametrize(("now", "said"), [("r2", False), ("r1", True)])
+def test_what_serves_by_now_is_told_where_it_is_something_else(cli, now, said):
+    cli.client.answers |= {
+        PRODUCTION + "/restarts": change("restart", "r2"),
+        PRODUCTION: environment(releases=[now]),
+    }
+    cli.client.streams[STREAM] = [("done", ended("promoted", "r2", kind="restart"))]
+    output = cli.run("restart").output
+    assert "r2 serves production" in output
+    assert ("note: r1 serves production by now" in output) is said
+
+
 def cancelling(cli, *, verdict="rolled back", serving="r1", **more):
     cli.client.answers |= {
         PRODUCTION: environment(change=change(**more)),
