@@ -50,6 +50,10 @@ from homeport.rollout.errors import UNKNOWN_PROCESS
 from homeport.rollout.model import ChangeKind, Commit
 from homeport.rollout.rollouts import MAX_ARCHIVE
 
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
+TIME, PLACE = f"^{_TIME}$", rf"^{_TIME}~\d{{1,9}}$"
+"""A time, and the id of a log line in a stream."""
+
 
 def make(s: Services) -> FastAPI:
     """The application. Answers only what the rooms below say."""
@@ -146,18 +150,10 @@ def _reading(s: Services) -> APIRouter:
         app: App,
         environment: Environment,
         process: Annotated[wire.Name | None, Query()] = None,
-        since: Annotated[str | None, Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")] = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        since: Annotated[str | None, Query(pattern=TIME)] = None,
+        limit: Annotated[int, Query(ge=1, le=streams.MOST_LINES)] = 100,
     ) -> list[wire.LogLine]:
-        state.environment(AppName(app), EnvironmentName(environment))
-        names = s.parts.logs.names(f"{app}.{environment}.")
-        if process is not None:
-            names = tuple(name for name in names if name.split(".")[3] == process)
-            if not names:
-                raise UNKNOWN_PROCESS.error(
-                    f"cannot find process {process!r} of {app}",
-                    hint="homeport ps lists what runs; a process that never started has no log",
-                )
+        names = _logged(s, app, environment, process)
         return [
             wire.LogLine(at=at, instance=instance, text=text)
             for at, instance, text in s.parts.logs.read(names, since=since, limit=limit)
@@ -417,12 +413,30 @@ def _streaming(s: Services) -> APIRouter:
         ENVIRONMENT + "/logs/stream",
         response_class=streams.EventStream,
         responses=stream | problems.responses(Kind.NOT_FOUND, *BROKEN),
-        summary="Log lines as they come",
+        summary="The newest log lines, oldest first, then those that come",
     )
     def get_log_stream(
-        app: App, environment: Environment, process: Annotated[wire.Name | None, Query()] = None
+        app: App,
+        environment: Environment,
+        process: Annotated[wire.Name | None, Query()] = None,
+        since: Annotated[str | None, Query(pattern=TIME)] = None,
+        limit: Annotated[int, Query(ge=0, le=streams.MOST_LINES)] = 0,
+        last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=PLACE)] = None,
     ) -> streams.EventStream:
-        state.environment(AppName(app), EnvironmentName(environment))
-        return streams.EventStream(streams.logs(s, InstanceName(f"{app}.{environment}."), process))
+        _logged(s, app, environment, process)
+        prefix = InstanceName(f"{app}.{environment}.")
+        return streams.EventStream(streams.logs(s, prefix, process, since=since, limit=limit, last=last))
 
     return router
+
+
+def _logged(s: Services, app: str, environment: str, process: str | None) -> tuple[InstanceName, ...]:
+    """Instances of an environment, or of one of its processes, that have a log. Raises ``rollout.unknown_process``."""
+    s.parts.state.environment(AppName(app), EnvironmentName(environment))
+    names = streams.logged(s, f"{app}.{environment}.", process)
+    if process is not None and not names:
+        raise UNKNOWN_PROCESS.error(
+            f"cannot find process {process!r} of {app}",
+            hint="homeport ps lists what runs; a process that never started has no log",
+        )
+    return names

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from homeport.api.services import Services, record
 from homeport.journal.model import Record
 from homeport.kernel.ids import AppName, ChangeId, InstanceName, ReleaseId
 from homeport.rollout import trials
+from homeport.runtime.loglines import Line
 
 LOOK_EVERY = 0.025
 """Seconds between two looks at whether the journal grew."""
 SAY_SOMETHING = 15.0
 """Seconds of silence after which a comment keeps the connection alive."""
 CHUNK = 1 << 16
+MOST_LINES = 10_000
+"""Of logs, in one answer."""
 BEFORE_OUTPUT = ("change.started", "build.started", "build.reused")
 
 
@@ -145,19 +150,50 @@ def _whole(data: bytes) -> int:
     return len(data)
 
 
-def logs(services: Services, prefix: str, process: str | None) -> Iterator[str]:
-    """New log lines of an environment's instances, for ever."""
+def logged(services: Services, prefix: str, process: str | None) -> tuple[InstanceName, ...]:
+    """Instances that have a log, of one process or of all."""
+    names = services.parts.logs.names(prefix)
+    return tuple(name for name in names if process is None or _process(name) == process)
+
+
+def logs(
+    services: Services, prefix: str, process: str | None, *, since: str | None, limit: int, last: str | None
+) -> Iterator[str]:
+    """The newest ``limit`` log lines of an environment's instances, and new ones, for ever: each once.
+
+    The id of a message is ``<time>~<n>``, the line's time and how many of that time were told: given back as
+    ``last``, it goes on after them.
+    """
     yield ": here\n\n"
     quiet = 0
-    for line in services.parts.logs.follow(prefix):
+    coming = services.parts.logs.follow(prefix)
+    # What is written from now on comes; what is read after that may come, too.
+    first = next(coming)
+    at, number = "", 0
+    if last is not None:
+        since, limit = last.partition("~")[0], MOST_LINES
+    before = services.parts.logs.read(logged(services, prefix, process), since=since, limit=limit)
+    told = Counter(before)
+    if last is not None and since is not None:
+        at, number = since, int(last.partition("~")[2])
+        before = before[min(number, sum(1 for line in before if line[0] == at)) :]
+
+    def line_of(line: Line) -> str:
+        nonlocal at, number
+        at, number = line[0], number + 1 if line[0] == at else 1
+        return message("line", {"at": at, "instance": line[1], "text": line[2]}, f"{at}~{number}")
+
+    yield from map(line_of, before)
+    for line in chain((first,) if first is not None else (), coming):
         if line is None:
+            told.clear()
             quiet += 1
             if quiet % 50 == 0:
                 yield ": still here\n\n"
-            continue
-        at, instance, text = line
-        if process is None or _process(instance) == process:
-            yield message("line", {"at": at, "instance": instance, "text": text})
+        elif told[line] > 0:
+            told[line] -= 1
+        elif process is None or _process(line[1]) == process:
+            yield line_of(line)
 
 
 def _process(instance: InstanceName) -> str:

@@ -206,18 +206,18 @@ def logs(
     from_time = _since(since, session.clock.now()) if since else None
     path = session.path("/logs")
     limit = min(max(lines, 1), 10_000)
-    found = session.client.get(path, process=process, since=from_time, limit=limit)
+    chosen = {"process": process, "since": from_time, "limit": limit}
+    if follow:
+        try:
+            for _, line in session.client.stream(f"{path}/stream", **chosen):
+                _line(session, line)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+    found = session.client.get(path, **chosen)
     for line in found:
         _line(session, line)
-    if not follow:
-        if not found and not session.json:
-            _no_lines(session, since)
-        return
-    try:
-        for _, line in session.client.stream(f"{path}/stream", process=process):
-            _line(session, line)
-    except KeyboardInterrupt:
-        raise Interrupted from None
+    if not found and not session.json:
+        _no_lines(session, since)
 
 
 def _no_lines(session: Session, since: str | None) -> None:

@@ -169,6 +169,12 @@ def test_logs_without_lines_say_where_requests_are_logged(cli):
     assert cli.run("logs", "--json").output == ""
 
 
+def test_logs_that_are_followed_go_on_until_ctrl_c(cli):
+    line = {"at": "2026-11-20T14:03:10.123Z", "instance": "shop.production.r1.web.1", "text": "hello"}
+    cli.client.streams[PRODUCTION + "/logs/stream"] = [("line", line), KeyboardInterrupt()]
+    assert cli.run("logs", "-f", status=130).output.rstrip().endswith("hello")
+
+
 def test_logs_of_a_build_by_its_number(cli):
     cli.client.answers["/v1/apps/shop/releases/r3/log"] = "compiled\n"
     assert cli.run("logs", "--build", "3").output == "compiled\n"
