@@ -235,12 +235,14 @@ def test_a_worker_that_does_not_live_is_restarted(homeport):
 
 def test_what_began_to_serve_meanwhile_is_not_taken_out_of_service(homeport):
     app = homeport.app("racing")
-    more = '\n[variables]\nTOKEN = { from = "command:sleep 2; echo from-outside" }\n'
+    asked = homeport.work / "racing.asked"
+    more = f'\n[variables]\nTOKEN = {{ from = "command:touch {asked}; sleep 2; echo from-outside" }}\n'
     app.write("1", more=more)
     homeport.deploy(app)
+    asked.unlink()
     app.write("2", more=more)
     first = homeport.start("deploy", cwd=app.directory)
-    time.sleep(0.7)
+    homeport.wait(asked.exists)
     homeport.run("env", "set", "Z=9", cwd=app.directory)
     second = homeport.run("deploy", "--config-only", cwd=app.directory, status=None)
     assert first.wait(60) == 0

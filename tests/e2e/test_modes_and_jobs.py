@@ -96,7 +96,7 @@ def test_a_mode_ends_by_itself_and_survives_a_restart_of_everything(homeport, sh
     homeport.run("down")
     homeport.run("up")
     homeport.wait(lambda: homeport.get()[0] == 503)
-    homeport.run("maintenance", "on", "--until", "2s", cwd=shop.directory)
+    homeport.run("maintenance", "on", "--until", "10s", cwd=shop.directory)
     homeport.wait(lambda: homeport.get()[0] == 200)
     assert homeport.run("maintenance", "show", cwd=shop.directory).stdout == "off\n"
 

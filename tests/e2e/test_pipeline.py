@@ -229,8 +229,8 @@ def test_runs_queue_and_a_newer_one_supersedes_those_that_wait(shop):
     assert "waits for approval" in told
     third = shop.show()
     for number in range(first["number"], third["number"]):
-        found = shop.show(str(number))
-        assert (found["state"], found["reason"]) == ("superseded", f"superseded by #{third['number']}")
+        found = shop.await_state("superseded", which=str(number))
+        assert found["reason"] == f"superseded by #{third['number']}"
     assert second.wait(30) == 7
     second.communicate()
     shop.run("pipeline", "cancel")

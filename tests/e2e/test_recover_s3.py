@@ -57,11 +57,22 @@ def far(homeport):
         homeport.run("down", status=None)
 
 
+def newest(homeport):
+    return homeport.ask("/v1/backups/runs?kind=backup")[0]
+
+
 def backed_up(homeport):
-    steps = [s for r in homeport.ask("/v1/backups/runs?kind=backup")[:1] for s in r["steps"]]
+    steps = newest(homeport)["steps"]
     made = [s["state"] for s in steps if s["name"].startswith("back up")]
     assert "failed" not in made, steps
-    return made and set(made) == {"passed"}
+    return set(made) == {"passed"}
+
+
+def end_proofs(homeport, shop):
+    """Of the newest backup, once it is made."""
+    homeport.wait(lambda: backed_up(homeport), seconds=120)
+    homeport.run("backup", "cancel", newest(homeport)["id"], status=None)
+    shop.quiet()
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +81,15 @@ def shop(homeport, far):
     shop = Shop(homeport)
     (homeport.work / "near").mkdir()
     homeport.run("backup", "repository", "add", "far", *far[0], "--lock", "30d", stdin=PASSPHRASE)
-    homeport.run("backup", "repository", "add", "near", str(homeport.work / "near"), stdin=PASSPHRASE)
-    homeport.wait(lambda: backed_up(homeport), seconds=120)  # the first one begins by itself
-    homeport.run(
-        "backup", "cancel", homeport.ask("/v1/backups/runs?kind=backup")[0]["id"], status=None
-    )  # its proofs
-    shop.quiet()
+    near = ("backup", "repository", "add", "near", str(homeport.work / "near"))
+    while (done := homeport.run(*near, status=None, stdin=PASSPHRASE)).returncode:
+        # The first backup begins by itself, and may do so before there is another repository.
+        assert "is under way" in done.stderr, done.stderr
+        end_proofs(homeport, shop)
+    homeport.wait(lambda: homeport.ask("/v1/backups/runs?kind=backup"))
+    if not any(s["name"].endswith(" in near") for s in newest(homeport)["steps"]):
+        homeport.run("backup", "run", "--no-proof")
+    end_proofs(homeport, shop)
     return shop
 
 

@@ -122,9 +122,9 @@ def left(homeport):
     """What restores have left besides what they keep."""
     cluster = homeport.data / "postgresql" / "main"
     copies = [p.name for p in cluster.iterdir() if p.name.startswith("restored-")]
-    # Homeport's own state follows what is done here.
-    states = {f"backup.{r['id']}" for r in homeport.ask("/v1/backups/runs?kind=state")}
     running = {name for name in homeport.pids().values() if name.startswith("backup.b-")}
+    # Homeport's own state follows what is done here. Asked last: one may begin meanwhile.
+    states = {f"backup.{r['id']}" for r in homeport.ask("/v1/backups/runs?kind=state")}
     return copies + sorted(running - states)
 
 
@@ -288,7 +288,9 @@ def test_a_cluster_whose_files_are_gone_is_said_so_everywhere_and_comes_back(hom
     found = homeport.json("restore", "--cluster", "main", "--confirm", "shop", **at)
     assert found["state"] == "passed" and homeport.environment(shop)["modes"] == []
     assert sql(homeport, "select count(*) from orders") == rows
-    assert [r["kind"] for r in homeport.ask("/v1/backups/runs?limit=200") if r["state"] == "failed"] == []
+    # What the clock began meanwhile may have failed.
+    runs = [r for r in homeport.ask("/v1/backups/runs?limit=200") if r["actor"] != "homeport"]
+    assert [r["kind"] for r in runs if r["state"] == "failed"] == []
 
 
 def test_a_database_of_others_goes_back_to_its_dump(homeport, shop, reports, refused):

@@ -19,6 +19,7 @@ from homeport.backup.files import proving, stage
 from homeport.backup.files.manifest import Database, Manifest
 from homeport.backup.files.model import Limits, LocalPlace, Made, Progress, Repository
 from homeport.backup.files.restic import Restic
+from homeport.backup.files.sealing import unseal
 from homeport.backup.files.service import FileBackups
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
@@ -82,6 +83,27 @@ def test_all_of_homeport_is_in_a_backup_and_is_proven(home: FilesHome) -> None:
     # The key is in the repository sealed alone.
     manifest, _ = home.backups.restic("r1").manifest(home.backups.restic("r1").snapshot(own.snapshot))
     assert "secrets.key" not in manifest.files and set(manifest.sealed) == {"secrets.key"}
+
+
+def test_a_key_that_is_rotated_meanwhile_is_kept_with_what_it_opens(
+    home: FilesHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.backups.prepare()
+    home.backups.set_passphrase(PASSPHRASE)
+    copy, copied = stage.sqlite_copy.copy, []
+
+    def rotating(source: Path, target: Path) -> None:
+        copy(source, target)
+        copied.append(target)
+        if len(copied) == 1:
+            (home.data / "secrets.key").write_text("another-key")
+
+    monkeypatch.setattr(stage.sqlite_copy, "copy", rotating)
+    ready = stage.prepare(home.backups.layout, home.own, home.backups.records, home.clock)
+    sealed = (home.data / ready.manifest.sealed["secrets.key"]).read_text()
+    assert unseal(sealed, PASSPHRASE) == b"another-key" and len(copied) == 2
+    assert [p.name for p in copied[1].parent.iterdir()].count(copied[1].name) == 1
+    stage.clear(home.backups.layout)
 
 
 def test_a_journal_that_was_changed_fails_the_proof(home: FilesHome) -> None:

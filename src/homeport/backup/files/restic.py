@@ -67,7 +67,8 @@ class Restic:
         """Make the repository where there is none; whether it was made. Raises as :meth:`check_opened`."""
         try:
             self.check_opened()
-            self._note_key()
+            if not self._key():
+                self._note_key()
             return False
         except HomeportError as e:
             if e.code != "backup.no_repository":

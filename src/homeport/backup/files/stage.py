@@ -55,8 +55,16 @@ def prepare(layout: Layout, sources: Sources, records: Records, clock: Clock) ->
     found = tree.walk(root, sources.trees)
     loose = tree.walk(root, sources.databases)
     sizes = {**found.files, **loose.files}
-    databases, notes = _copy_all(root, copies, [*loose.databases, *found.databases], sizes)
-    sealed = _seal_all(layout, copies, sources.sealed)
+    to_copy = [*loose.databases, *found.databases]
+    keys = _keys(root, sources.sealed)
+    databases, notes = _copy_all(root, copies, to_copy, sizes)
+    while (now := _keys(root, sources.sealed)) != keys:
+        # Rotated meanwhile: what the copies hold is sealed by one, and the file has the other.
+        files.remove_tree(copies, within=layout.directory)
+        copies.mkdir(mode=0o700)
+        keys = now
+        databases, notes = _copy_all(root, copies, to_copy, sizes)
+    sealed = _seal_all(layout, copies, keys)
     left_out = {f"{path}{suffix}" for path in databases for suffix in ("", *sqlite_copy.BESIDE)}
     # A loose database that is none any more is copied as it is, or it would be lost without a word.
     plain = {p: i for p, i in {**found.files, **loose.files}.items() if p not in left_out}
@@ -131,15 +139,21 @@ def _copy_all(
     return result, tuple(notes)
 
 
-def _seal_all(layout: Layout, copies: Path, paths: tuple[str, ...]) -> dict[str, str]:
+def _keys(root: Path, paths: tuple[str, ...]) -> dict[str, bytes]:
     result = {}
-    for n, path in enumerate(paths):
+    for path in paths:
         try:
-            data = (layout.data / path).read_bytes()
+            result[path] = (root / path).read_bytes()
         except FileNotFoundError:
             continue
         except OSError as e:
             raise UNREADABLE.error(f"cannot back up {path}: {e.strerror}") from e
+    return result
+
+
+def _seal_all(layout: Layout, copies: Path, keys: dict[str, bytes]) -> dict[str, str]:
+    result = {}
+    for n, (path, data) in enumerate(keys.items()):
         target = copies / f"{n}.sealed"
         files.write_atomic(target, seal(data, recipient(layout)), mode=0o600)
         result[path] = str(target.relative_to(layout.data))
