@@ -74,6 +74,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "prove files of shop.production in local",
         "keep what is known of them",
         "remove what need not be kept",
+        "look at what could be lost",
     ),
     "proof": (
         "prove cluster main in local",

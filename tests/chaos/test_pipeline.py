@@ -56,7 +56,7 @@ class Rig:
     def __init__(self, homeport: Homeport) -> None:
         self.homeport = homeport
         self.app = homeport.app("shop")
-        self.version = 0
+        self.version = self.killed = 0
 
     def begin(self, *, broken: bool = False) -> int:
         """Queue a run; its number."""
@@ -88,11 +88,13 @@ class Rig:
         )
 
     def kill(self) -> None:
-        # The one before may have been killed a moment ago.
-        self.homeport.wait(
-            lambda: "serve" in self.homeport.pids().values(), what="the control plane to be back"
-        )
-        os.kill(self.homeport.pid_of("serve"), signal.SIGKILL)
+        def alive() -> int | None:
+            # The one before may have been killed a moment ago, and be seen still.
+            pids = self.homeport.pids().items()
+            return next((pid for pid, name in pids if name == "serve" and pid != self.killed), None)
+
+        self.killed = self.homeport.wait(alive, what="the control plane to be back")
+        os.kill(self.killed, signal.SIGKILL)
 
     def run(self, number: int) -> dict:
         return self.homeport.json("pipeline", "show", str(number), cwd=self.app.directory)

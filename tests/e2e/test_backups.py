@@ -144,6 +144,7 @@ def test_a_repository_is_added_and_everything_in_it_proven(shop, refused):
         "prove files of orders.production in local",
         "keep what is known of them",
         "remove what need not be kept",
+        "look at what could be lost",
     ]
     done = homeport.run("backup", "status", "--now")
     assert "everything could be brought back" in done.stdout
@@ -247,7 +248,8 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     assert proof_of_cluster(shop)
     # The history of the timeline that the recovered cluster is on has to be in the repository by then.
     homeport.wait(lambda: proof_of_cluster(shop)["state"] not in ("waiting", "running"), seconds=120)
-    assert proof_of_cluster(shop)["state"] == "passed", proof_of_cluster(shop)
+    proof = proof_of_cluster(shop)
+    assert proof["state"] == "passed", (proof["error"], [(r["id"], r["actor"], r["started_at"], r["state"], r["request"]) for r in shop.runs()])
 
 
 def proofs(homeport):

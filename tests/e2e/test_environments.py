@@ -254,16 +254,20 @@ def test_what_began_to_serve_meanwhile_is_not_taken_out_of_service(homeport):
 def test_a_hook_never_runs_twice_at_once_and_one_on_the_way_back_runs_to_its_end(homeport):
     app = homeport.app("careful")
     log = homeport.work / "careful.log"
-    before = f"echo begin >> {log}; sleep 9; echo end >> {log}"
+    go_on = homeport.work / "careful.go"
+    before = f"echo begin >> {log}; until test -e {go_on}; do sleep 0.1; done; echo end >> {log}"
     back = f"sleep 1; echo back >> {log}"
     app.write("1", more=f'\n[hooks]\nbefore-traffic = "{before}"\nafter-rollback = "{back}"\n')
     command = homeport.start("deploy", cwd=app.directory)
     homeport.wait(lambda: log.exists() and "begin" in log.read_text())
     os.kill(homeport.pid_of("serve"), 9)
+    homeport.wait(lambda: log.read_text().split() == ["begin", "begin"], seconds=60)
+    go_on.write_text("")
     assert command.wait(60) == 0
     command.stdout.close()
     assert log.read_text().split() == ["begin", "begin", "end"]
     log.unlink()
+    go_on.unlink()
     app.write("2", more=f'\n[hooks]\nbefore-traffic = "{before}"\nafter-rollback = "{back}"\n')
     command = homeport.start("deploy", cwd=app.directory)
     homeport.wait(lambda: log.exists() and "begin" in log.read_text())

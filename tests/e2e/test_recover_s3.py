@@ -86,9 +86,14 @@ def shop(homeport, far):
         # The first backup begins by itself, and may do so before there is another repository.
         assert "is under way" in done.stderr, done.stderr
         end_proofs(homeport, shop)
-    homeport.wait(lambda: homeport.ask("/v1/backups/runs?kind=backup"))
-    if not any(s["name"].endswith(" in near") for s in newest(homeport)["steps"]):
-        homeport.run("backup", "run", "--no-proof")
+    # What is new is backed up into at once.
+    homeport.wait(
+        lambda: any(
+            s["name"].endswith(" in near")
+            for r in homeport.ask("/v1/backups/runs?kind=backup")
+            for s in r["steps"]
+        )
+    )
     end_proofs(homeport, shop)
     return shop
 

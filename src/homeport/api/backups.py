@@ -129,7 +129,13 @@ def _runs(s: Services) -> APIRouter:
             running=[run_out(r) for r in found.running],
             proven_at=found.proven_at,
             looks=[
-                wired.LookOut(cluster=k.cluster, at=k.at, lost=k.lost, rpo=found.rpo[k.cluster])
+                wired.LookOut(
+                    cluster=k.cluster,
+                    at=k.at,
+                    lost=k.lost,
+                    rpo=found.rpo[k.cluster],
+                    backed_up=k.cluster in found.backed_up,
+                )
                 for k in found.looks
             ],
             files=[wired.FilesLookOut(series=name, at=at) for name, at in found.files.items()],

@@ -169,6 +169,9 @@ class LookOut(Wire):
     at: datetime
     lost: int | None = Field(description="seconds of writes that would be lost with the machine")
     rpo: float = Field(description="the target: seconds of writes that may be lost")
+    backed_up: bool = Field(
+        description="a repository has a backup of it; without one all of it would be lost"
+    )
 
 
 class FilesLookOut(Wire):

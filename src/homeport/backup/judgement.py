@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from homeport.backup import plan
+from homeport.backup.coverage import Kept, Thing, made_in, missing, still_wrong, told
 from homeport.backup.files.model import HOMEPORT
 from homeport.backup.history import proofs_of
-from homeport.backup.model import FAILED, PASSED, RUNNING, Run
+from homeport.backup.model import FAILED, PASSED, RUNNING, Run, reason_of
 from homeport.backup.port import Wanted
 from homeport.backup.repositories import Recorded
 from homeport.backup.rounds import Look
@@ -20,6 +21,7 @@ LOOK_LATE = timedelta(minutes=5)
 PROOF_LATE = timedelta(hours=26)
 """Proofs are made at least once a day."""
 OVER = timedelta(seconds=100)
+SOME = 3
 TIDYING = frozenset({"prune", "locks"})
 DOWN = frozenset({"database.not_answering"})
 """What a look finds where a server is merely down."""
@@ -48,7 +50,8 @@ class Facts:
     """By cluster: seconds of writes that may be lost."""
     wanted: Wanted
     as_of: Mapping[str, datetime | None]
-    """By series of files."""
+    """By series of files: since when every repository has it."""
+    there: Kept
     drills: Sequence[str]
     locks: Sequence[str]
     """What is wrong with either."""
@@ -72,6 +75,7 @@ def judge(facts: Facts) -> tuple[tuple[str, ...], bool]:
 
 def _of_backups(facts: Facts) -> tuple[tuple[str, ...], bool]:
     now, last, looks = facts.now, facts.last, facts.looks
+    ready = [r for r in facts.repositories if r.ready]
     found = [
         f"nothing is backed up while repository {r.name} is not made: "
         f"homeport backup repository add {r.name} again, or remove it"
@@ -79,10 +83,14 @@ def _of_backups(facts: Facts) -> tuple[tuple[str, ...], bool]:
         if not r.ready
     ]
     beside: list[str] = []
-    if last is not None and last.state == FAILED:
-        found.append(f"the last backup failed: {last.reason}")
-        beside += found[-1:] if only_tidying_failed(last) else []
-    found += _state_waits(facts.states, facts.as_of.get(HOMEPORT), now)
+    wrong = still_wrong(last, facts.repositories) if last is not None and last.state == FAILED else ()
+    if wrong:
+        found.append(f"the last backup failed: {reason_of(wrong)}")
+        beside += found[-1:] if all(s.work in TIDYING or made_in(s) for s in wrong) else []
+    for name, things in missing(facts.wanted, facts.there, ready).items():
+        found.append(f"repository {name} has no backup of {_listed(things)} yet")
+        beside += found[-1:] if all(facts.there.get(thing) for thing in things) else []
+    found += _state_waits(facts, now)
     found += _not_proven(facts.proving, but=last)
     found += _missed(
         [r for r in facts.proving if r.kind == "backup" and r.subject == "all"], facts.wanted.schedules, now
@@ -115,10 +123,9 @@ def _over(cluster: str, rpo: float, looks: Sequence[Look]) -> str:
     )
 
 
-def only_tidying_failed(run: Run) -> bool:
-    """Whether all that a run made and proved is there, and only what comes after it went wrong."""
-    wrong = [s for s in run.steps if s.state == FAILED]
-    return bool(wrong) and all(s.work in TIDYING for s in wrong)
+def _listed(things: Sequence[Thing]) -> str:
+    more = f" and {len(things) - SOME} more" if len(things) > SOME else ""
+    return ", ".join(map(told, things[:SOME])) + more
 
 
 def over(looks: Sequence[Look], rpo: float) -> int | None:
@@ -143,10 +150,13 @@ def _missed(made: Sequence[Run], schedules: tuple[Backup, ...], now: datetime) -
     return [f"the backup of {format_moment(at)} did not begin"] if at is not None else []
 
 
-def _state_waits(states: Sequence[Run], as_of: datetime | None, now: datetime) -> list[str]:
+def _state_waits(facts: Facts, now: datetime) -> list[str]:
     """That what was done since cannot be kept."""
-    ended = next((r for r in states if r.is_over and r.started_at <= now), None)
+    as_of = facts.as_of.get(HOMEPORT)
+    ended = next((r for r in facts.states if r.is_over and r.started_at <= now), None)
     if ended is None or ended.state != FAILED or (as_of is not None and as_of > ended.started_at):
+        return []
+    if not still_wrong(ended, facts.repositories):
         return []
     if ended.made_any:
         return [f"what was done since is not in every repository: {ended.reason}"]

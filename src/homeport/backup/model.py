@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,9 @@ RUNNING = "running"
 PASSED = "passed"
 FAILED = "failed"
 CANCELLED = "cancelled"
+RECOVERED = "homeport recover"
+"""Who asks for the end of a run that a recovered state tells of as under way. Its end is known by then: the moment
+when that state was backed up."""
 WAITING = "waiting"
 SKIPPED = "skipped"
 PROOFS = ("prove", "prove-files", "prove-dump")
@@ -106,10 +109,8 @@ class Run:
         """What went wrong, in one line."""
         wrong = [s for s in self.steps if s.state == FAILED]
         if not wrong:
-            return f"cancelled by {self.cancel}" if self.state == CANCELLED else ""
-        first = str((wrong[0].error or {}).get("sentence", "it failed"))
-        more = f"; {len(wrong) - 1} more failed" if len(wrong) > 1 else ""
-        return f"{wrong[0].name}: {first}{more}"
+            return _why_cancelled(self.cancel) if self.state == CANCELLED else ""
+        return reason_of(wrong)
 
     def step(self, name: str) -> Step:
         """Raises KeyError."""
@@ -158,6 +159,17 @@ def outcome(run: Run) -> str:
     if FAILED in states:
         return FAILED
     return CANCELLED if CANCELLED in states else PASSED
+
+
+def _why_cancelled(by: str) -> str:
+    return "it was under way when this state was backed up" if by == RECOVERED else f"cancelled by {by}"
+
+
+def reason_of(wrong: Sequence[Step]) -> str:
+    """Why one step or more failed, in one line."""
+    first = str((wrong[0].error or {}).get("sentence", "it failed"))
+    more = f"; {len(wrong) - 1} more failed" if len(wrong) > 1 else ""
+    return f"{wrong[0].name}: {first}{more}"
 
 
 def judged(step: Step) -> Step:

@@ -16,6 +16,8 @@ from homeport.spec.schedule import Schedule
 
 EVERY = Backup()
 """When backups are made where nobody says."""
+LOOK = Step("look at what could be lost", "here:look")
+"""So that what is told right after a backup is not of the minute before."""
 
 
 def backup_steps(wanted: Wanted, repositories: Sequence[str], *, full: bool, prove: bool) -> tuple[Step, ...]:
@@ -43,6 +45,8 @@ def backup_steps(wanted: Wanted, repositories: Sequence[str], *, full: bool, pro
         steps += proof_steps(wanted, repositories, after_backup=True)
     steps.append(records_step())
     steps.append(prune_step(wanted))
+    if wanted.clusters:
+        steps.append(LOOK)
     return tuple(steps)
 
 

@@ -63,6 +63,8 @@ class Recorded:
     place: Place
     ready: bool = True
     """It was opened and made."""
+    since: datetime | None = None
+    """When it came; None: not known."""
 
 
 class Repositories:
@@ -76,7 +78,7 @@ class Repositories:
         """In the order in which they came."""
         with self._store.read() as c:
             rows = c.execute(sa.select(tables.backup_repositories).order_by(_R.position)).all()
-        return tuple(Recorded(r.name, Place(**r.place), r.ready) for r in rows)
+        return tuple(Recorded(r.name, Place(**r.place), r.ready, parse_time(r.created_at)) for r in rows)
 
     def ready(self) -> tuple[Recorded, ...]:
         """None while one of them is being made: programs know all of them or none."""
@@ -107,7 +109,7 @@ class Repositories:
             names = ", ".join(r.name for r in self.list()) or "none"
             raise UNKNOWN_REPOSITORY.error(
                 f"cannot find repository {name[:60]!r}: there are {names}",
-                hint="homeport backup repositories",
+                hint="homeport backup repository list",
             )
         return found
 

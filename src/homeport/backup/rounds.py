@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from homeport.backup import events, plan
+from homeport.backup import coverage, events, plan
 from homeport.backup.errors import UNDER_WAY
 from homeport.backup.model import MAKING
 from homeport.backup.service import Backups
@@ -52,6 +52,7 @@ class Rounds:
         self._looking = threading.Lock()
         self._looked = -LOOK_EVERY
         self._asked = -DUE_EVERY
+        backups.here["look"] = lambda run, step, told: self._look_now()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -75,9 +76,12 @@ class Rounds:
     def _begin_due(self) -> None:
         now = self._clock.now()
         runs = self._backups.runs.list(kinds=("backup",), limit=200)
-        schedules = self._backups.wanted().schedules
+        wanted = self._backups.wanted()
+        schedules = wanted.schedules
         full = plan.due(schedules, plan.last_of(runs, now, full=True), now, full=True) is not None
         some = full or plan.due(schedules, plan.last_of(runs, now, full=False), now, full=False) is not None
+        last = next((r for r in runs if r.subject == "all" and r.started_at <= now), None)
+        some = some or coverage.is_new(wanted, self._backups.repositories.ready(), last)
         if some and self._backups.runs.under_way(MAKING) is None:
             self._begin(full=full)
 
@@ -94,13 +98,21 @@ class Rounds:
         if not self._looking.acquire(blocking=False):
             return
         try:
+            self._look_quietly()
+        finally:
+            self._looking.release()
+
+    def _look_now(self) -> None:
+        with self._looking:
+            self._look_quietly()
+
+    def _look_quietly(self) -> None:
+        try:
             self.look()
         except HomeportError as e:
             log.error("look at backups: %s", e.sentence)
         except Exception:
             log.exception("look at backups")
-        finally:
-            self._looking.release()
 
     def look(self) -> tuple[Look, ...]:
         """One look at each cluster, recorded; a gap in the log begins a full backup at once."""

@@ -203,10 +203,10 @@ def status(found: dict[str, Any], now: datetime) -> None:
     click.echo(f"  {'proven:':<16}{proven}")
     for look in found["looks"]:
         lost = "not known" if look["lost"] is None else f"the last {format_duration(float(look['lost']))}"
-        click.echo(
-            f"  {'would be lost:':<16}{lost} of cluster {look['cluster']}, with the machine; "
-            f"at most {format_duration(look['rpo'])} wanted"
-        )
+        wanted = f"; at most {format_duration(look['rpo'])} wanted"
+        if not look["backed_up"]:
+            lost, wanted = "all", ", until it has a backup"
+        click.echo(f"  {'would be lost:':<16}{lost} of cluster {look['cluster']}, with the machine{wanted}")
     label = "" if found["looks"] else "would be lost:"
     for line in _files(found["files"], now):
         click.echo(f"  {label:<16}{line}, with the machine")

@@ -61,6 +61,7 @@ def test_clusters_first_then_dumps_and_files_and_homeport_s_own_last():
         "prove dump shop.production.accounts in far",
         "keep what is known of them",
         "remove what need not be kept",
+        "look at what could be lost",
     ]
 
 

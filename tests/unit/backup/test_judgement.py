@@ -16,6 +16,9 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
+MAIN, OWN = ("cluster", "main"), ("files", "homeport")
+
+
 def run(at, state=PASSED, kind="backup", failed=""):
     wrong = Step(failed, failed, state=FAILED, error={"sentence": "cannot do it"})
     proof = Step("proof", "prove", state=PASSED)
@@ -42,6 +45,7 @@ WELL = Facts(
     targets={"main": 300.0},
     wanted=Wanted(clusters=(WantedCluster("main"),), files=(WantedFiles(Sources("homeport", ())),)),
     as_of={"homeport": NOW - 10 * MINUTE},
+    there={MAIN: {"disk": NOW - 10 * MINUTE}, OWN: {"disk": NOW - 10 * MINUTE}},
     drills=(),
     locks=(),
 )
@@ -54,6 +58,18 @@ def after_failure(failed):
     return {"last": wrong, "proving": (wrong, LAST)}
 
 
+def partly(at, kind="backup"):
+    """One that failed in repository far."""
+    error = {"sentence": "cannot reach far"}
+    step = Step("back up", "files", {}, state=FAILED, error=error, result={"made": [{"repository": "disk"}]})
+    return replace(run(at, FAILED, kind), steps=(step,))
+
+
+TWO = (*WELL.repositories, Recorded("far", Place(bucket="b")))
+BOTH = {"disk": NOW, "far": NOW}
+PARTLY = {"last": partly(NOW), "proving": (LAST,)}
+
+
 @pytest.mark.parametrize(
     ("changed", "says", "recoverable"),
     [
@@ -62,6 +78,22 @@ def after_failure(failed):
         ({"repositories": (Recorded("s3", Place(bucket="b"), False),)}, "repository s3 is not made", False),
         (after_failure("cluster"), "the last backup failed: cluster: cannot do it", False),
         (after_failure("prune"), "the last backup failed: prune: cannot do it", True),
+        ({"there": {OWN: {"disk": NOW}}}, "repository disk has no backup of cluster main yet", False),
+        (
+            {"repositories": TWO, "there": {MAIN: BOTH, OWN: {"disk": NOW}}},
+            "far has no backup of files of",
+            True,
+        ),
+        (
+            {"repositories": TWO, "there": {MAIN: {"disk": NOW}, OWN: BOTH}},
+            "far has no backup of cluster",
+            True,
+        ),
+        (
+            PARTLY | {"repositories": TWO, "there": {MAIN: BOTH, OWN: BOTH}},
+            "the last backup failed: back up",
+            True,
+        ),
         ({"states": (FAILED_STATE,)}, "Homeport's own state is not backed up: back up files", False),
         ({"proving": (run(NOW, FAILED, "prove", "prove"), LAST)}, "prove failed: cannot do it", False),
         ({"last": LATE, "proving": (LATE,)}, "did not begin", False),
@@ -94,6 +126,9 @@ def test_each_problem_is_told_and_whether_it_stands_in_the_way_of_a_return(
         {"repositories": (), "wanted": Wanted(files=(WantedFiles(Sources("homeport", ())),))},
         # Kept since, by whichever run.
         {"states": (FAILED_STATE,), "as_of": {"homeport": NOW}},
+        # It failed where nothing goes any more.
+        PARTLY,
+        {"states": (partly(NOW, kind=STATE),), "proving": (LAST,)},
         {"states": (run(NOW, RUNNING, STATE), run(NOW - HOUR, PASSED, STATE))},
         {"last": LATE, "proving": (run(NOW, RUNNING), LATE)},
     ],

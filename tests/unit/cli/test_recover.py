@@ -84,7 +84,7 @@ def test_the_status_says_since_when_files_and_state_would_be_lost(cli: Cli) -> N
     cli.client.answers["/v1/backups/status"] = {
         "ok": True, "recoverable": True, "problems": [], "repositories": [{"name": "local", "place": "/b", "lock": None}],
         "last": None, "proven_at": None, "running": [],
-        "looks": [{"cluster": "main", "lost": 50, "rpo": 300.0}],
+        "looks": [{"cluster": "main", "lost": 50, "rpo": 300.0, "backed_up": True}],
         "files": [{"series": "homeport", "at": at}, {"series": "shop.production", "at": NOW.isoformat()}],
     }  # fmt: skip
     said = cli.run("backup", "status").output

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from homeport.backup import nearness, plan
+from homeport.backup import coverage, nearness, plan
 from homeport.backup.drills.model import SCENARIOS
 from homeport.backup.drills.records import Reports
 from homeport.backup.history import Day, by_day, proven_at
@@ -50,6 +50,8 @@ class Status:
     files: Mapping[str, datetime | None] = field(default_factory=dict)
     """By series, Homeport's own state among them: what was written since then would be lost with the machine; None:
     it was never backed up, as far as is known."""
+    backed_up: frozenset[str] = frozenset()
+    """Clusters of which some repository has a backup: the log alone brings nothing back."""
 
 
 class BackupServices:
@@ -120,7 +122,8 @@ class BackupServices:
         looks = tuple(look for look in looks if look.cluster in names)
         targets = {c.name: RPO if c.rpo is None else c.rpo for c in wanted.clusters}
         series = [f.sources.series for f in wanted.files] if repositories else []
-        as_of = plan.files_as_of((*states, *made), series, now)
+        there = coverage.kept((*states, *made), repositories, now)
+        lacking = coverage.missing(wanted, there, repositories)
         problems, recoverable = judge(
             Facts(
                 now,
@@ -136,7 +139,8 @@ class BackupServices:
                 else {},
                 targets,
                 wanted,
-                as_of,
+                plan.files_as_of((*states, *made), series, now),
+                there,
                 self._drills(now) if repositories else (),
                 lock_problems(self.backups.locks.list(), now) if repositories else (),
             )
@@ -148,10 +152,16 @@ class BackupServices:
             proven,
             looks,
             problems,
-            nearness.warnings(repositories, self._parts.data_dir, filesystem),
+            # One that holds not all of it saves nobody when a disk is lost.
+            nearness.warnings(
+                [r for r in repositories if r.name not in lacking] or repositories,
+                self._parts.data_dir,
+                filesystem,
+            ),
             recoverable,
             targets,
-            as_of,
+            {name: max(there.get(("files", name), {}).values(), default=None) for name in series},
+            frozenset(name for kind, name in there if kind == "cluster"),
         )
 
 
