@@ -350,3 +350,24 @@ def test_what_a_hook_prints_is_shown_without_a_build_too(homeport):
     assert "the hook speaks in staging" in homeport.deploy(app, "--env", "staging").stdout
     promoted = homeport.run("promote", "staging", "production", cwd=app.directory).stdout
     assert promoted.count("│ the hook speaks in production") == 1
+
+
+def test_what_a_new_environment_needs_can_be_set_before_it_is_deployed(homeport):
+    app = homeport.app("growing")
+    app.write("1")
+    homeport.deploy(app)
+    app.write(
+        "1",
+        more="\n[variables]\nKEY = { required = true, secret = true }\n\n"
+        '[environments.qa]\ndomains = ["qa.growing.localhost"]\n',
+    )
+    refused = homeport.run("deploy", "--env", "qa", cwd=app.directory, status=None)
+    assert refused.returncode and "homeport secrets set KEY --env qa" in refused.stderr, refused.stderr
+    at = {"cwd": app.directory}
+    homeport.run("secrets", "set", "KEY", "--env", "qa", stdin="hush", **at)
+    homeport.run("env", "set", "--env", "qa", "OTHER=1", **at)
+    homeport.run("env", "import", "--env", "qa", "-", stdin="THIRD=2\n", **at)
+    homeport.run("deploy", "--env", "qa", **at)
+    assert homeport.environment("growing", "qa")["serving"]
+    done = homeport.run("secrets", "set", "KEY", "--env", "qb", stdin="hush", status=None, **at)
+    assert done.returncode and 'did you mean "qa"?' in done.stderr, done.stderr

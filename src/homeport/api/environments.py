@@ -125,6 +125,7 @@ def _config(s: Services) -> APIRouter:
             EnvironmentName(environment),
             wanted.text,
             secrets=frozenset(wanted.secrets),
+            declared=wanted.declared,
             actor=actor,
         )
         return wire.ImportedOut(variables=list(plain), secrets=list(sealed))
@@ -168,7 +169,14 @@ def _secrets(s: Services) -> APIRouter:
         app: App, environment: Environment, name: SecretName, wanted: wire.SecretRequest, actor: Actor = "api"
     ) -> wire.SecretOut:
         return _secret(
-            s.settings.set_secret(AppName(app), EnvironmentName(environment), name, wanted.value, actor=actor)
+            s.settings.set_secret(
+                AppName(app),
+                EnvironmentName(environment),
+                name,
+                wanted.value,
+                declared=wanted.declared,
+                actor=actor,
+            )
         )
 
     @router.delete(path + "/{name}", status_code=204, responses=REFUSED, summary="Remove a secret")

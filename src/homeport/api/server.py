@@ -321,6 +321,7 @@ def _changing(s: Services) -> APIRouter:
             EnvironmentName(environment),
             set_=wanted.set,
             unset=tuple(wanted.unset),
+            declared=wanted.declared,
             actor=actor,
         )
         return wire.VariablesOut(variables=dict(changed.variables))

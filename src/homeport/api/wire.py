@@ -91,7 +91,14 @@ class PromoteRequest(Asked):
     past_gate: Reason = Field("", description="why this passes the environment's gate; recorded")
 
 
-class SecretRequest(Asked):
+class ConfigRequest(Asked):
+    declared: bool = Field(
+        False,
+        description="the homeport.toml that the caller has names the environment: it is made where it is new",
+    )
+
+
+class SecretRequest(ConfigRequest):
     value: Text = Field(description="sealed at once; no answer ever repeats it", examples=["sk_live_…"])
 
 
@@ -124,7 +131,7 @@ class CommandEnd(Asked):
     status: int = Field(description="exit status, 128 and more for a signal", ge=0, le=255)
 
 
-class ImportRequest(Asked):
+class ImportRequest(ConfigRequest):
     text: Annotated[str, StringConstraints(max_length=1_000_000)] = Field(
         description="what a .env file holds", examples=["LOG_LEVEL=info\n"]
     )
@@ -138,7 +145,7 @@ class ImportedOut(Wire):
     secrets: list[str] = Field(description="names sealed as secrets, because the app declares them so")
 
 
-class VariablesRequest(Asked):
+class VariablesRequest(ConfigRequest):
     set: dict[Annotated[str, StringConstraints(max_length=128)], Text] = {}
     unset: list[Annotated[str, StringConstraints(max_length=128)]] = []
 

@@ -120,6 +120,13 @@ class Session:
             return []
         return [v.name for v in spec.for_environment(self.environment).variables if v.secret]
 
+    @property
+    def declared(self) -> bool:
+        """Whether the homeport.toml here names the environment: it may not be deployed yet."""
+        spec = self._spec_here()
+        names = [name for name, _ in spec.environments] if spec is not None else []
+        return self.environment in names
+
     def path(self, rest: str = "") -> str:
         """The API path of the app's environment."""
         return f"/v1/apps/{self.app}/environments/{self.environment}{rest}"

@@ -48,7 +48,8 @@ def set_(session: Session, name: str) -> None:
         raise NO_VALUE.error(
             f"cannot set {name}: no value was given", hint="homeport secrets unset removes one"
         )
-    found = session.client.send("PUT", session.path(f"/secrets/{_quoted(name)}"), {"value": value})
+    wanted = {"value": value, "declared": session.declared}
+    found = session.client.send("PUT", session.path(f"/secrets/{_quoted(name)}"), wanted)
     session.show(found, lambda s: click.echo(f"{s['name']} has version {s['version']}: {next_step(session)}"))
 
 

@@ -68,7 +68,7 @@ def unset(session: Session, names: tuple[str, ...]) -> None:
 
 
 def _change(session: Session, wanted: dict[str, Any]) -> None:
-    found = session.client.send("PATCH", session.path("/variables"), wanted)
+    found = session.client.send("PATCH", session.path("/variables"), {**wanted, "declared": session.declared})
     session.show(found, lambda _: click.echo(next_step(session)))
 
 
@@ -96,7 +96,7 @@ def import_(session: Session, file: Path) -> None:
             raise BAD_ASSIGNMENT.error(f"cannot read {file}: it is not UTF-8 text") from None
         except OSError as e:
             raise NO_FILE.error(f"cannot read {file}: {e.strerror}") from e
-    wanted = {"text": text, "secrets": session.declared_secrets()}
+    wanted = {"text": text, "secrets": session.declared_secrets(), "declared": session.declared}
     found = session.client.send("POST", session.path("/variables/import"), wanted)
 
     def show(done: dict[str, Any]) -> None:

@@ -53,19 +53,20 @@ class Settings:
         *,
         set_: Mapping[str, str],
         unset: tuple[str, ...],
+        declared: bool = False,
         actor: str,
     ) -> Environment:
-        """Set and remove variables for the next deploy."""
-        now = self._environment(app, environment, actor)
+        """Set and remove variables for the next deploy. ``declared``: see :meth:`_environment`."""
+        now = self._environment(app, environment, actor, declared=declared)
         self._parts.stores.refuse_given(app, environment, frozenset(set_))
         problems = [p for name, value in set_.items() if (p := rules.variable_problem(name, value))]
         spec = self._spec(now)
-        declared = {v.name: v for v in spec.variables} if spec else {}
+        named = {v.name: v for v in spec.variables} if spec else {}
         secrets = self._parts.vault.versions(app, environment)
         for name in set_:
-            if name in secrets or (name in declared and declared[name].secret):
+            if name in secrets or (name in named and named[name].secret):
                 problems.append(f"{name}: is a secret: homeport secrets set {name}")
-            elif name in declared and (why := problem(declared[name], set_[name])):
+            elif name in named and (why := problem(named[name], set_[name])):
                 problems.append(f"{name}: {why}")
         if problems:
             raise BAD_VARIABLE.error("cannot set the variables", details=problems)
@@ -94,6 +95,7 @@ class Settings:
         text: str,
         *,
         secrets: frozenset[str] = frozenset(),
+        declared: bool = False,
         actor: str,
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Set what a .env file holds. (names of variables, names of secrets)
@@ -102,12 +104,12 @@ class Settings:
         All or nothing is set.
         """
         pairs = dict(dotenv.parse(text))
-        now = self._environment(app, environment, actor)
+        now = self._environment(app, environment, actor, declared=declared)
         self._parts.stores.refuse_given(app, environment, frozenset(pairs))
         spec = self._spec(now)
-        declared = {v.name: v for v in spec.variables} if spec else {}
+        named = {v.name: v for v in spec.variables} if spec else {}
         known = self._parts.vault.versions(app, environment)
-        secrets |= {n for n in pairs if n in known or (n in declared and declared[n].secret)}
+        secrets |= {n for n in pairs if n in known or (n in named and named[n].secret)}
         sealed = {n: v for n, v in pairs.items() if n in secrets}
         plain = {n: v for n, v in pairs.items() if n not in sealed}
         problems = [p for name, value in plain.items() if (p := rules.variable_problem(name, value))]
@@ -119,12 +121,12 @@ class Settings:
         problems += [
             f"{name}: homeport.toml says that it comes from outside"
             for name in pairs
-            if name in declared and declared[name].source
+            if name in named and named[name].source
         ]
         problems += [
             f"{name}: {why}"
             for name, value in pairs.items()
-            if name in declared and (why := problem(declared[name], value))
+            if name in named and (why := problem(named[name], value))
         ]
         if problems:
             raise BAD_VARIABLE.error("cannot set the variables", details=problems)
@@ -154,10 +156,17 @@ class Settings:
     # Secrets
 
     def set_secret(
-        self, app: AppName, environment: EnvironmentName, name: str, value: str, *, actor: str
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        name: str,
+        value: str,
+        *,
+        declared: bool = False,
+        actor: str,
     ) -> Secret:
         """Seal a value as the newest version. The value is told by nobody but :meth:`reveal`."""
-        now = self._environment(app, environment, actor)
+        now = self._environment(app, environment, actor, declared=declared)
         self._parts.stores.refuse_given(app, environment, frozenset({name}))
         if name in dict(now.variables):
             raise NOT_PLAIN.error(
@@ -165,13 +174,13 @@ class Settings:
                 hint=f"homeport env unset {name}, then set the secret",
             )
         spec = self._spec(now)
-        declared = next((v for v in spec.variables if v.name == name), None) if spec else None
-        if declared is not None and declared.source:
+        variable = next((v for v in spec.variables if v.name == name), None) if spec else None
+        if variable is not None and variable.source:
             raise NOT_PLAIN.error(
                 f"cannot set {name}: homeport.toml says that it comes from outside",
                 hint="take out its from = … first",
             )
-        if declared is not None and (why := problem(declared, value)):
+        if variable is not None and (why := problem(variable, value)):
             raise BAD_VARIABLE.error(f"cannot set {name}: the value {why}")
         vault = self._parts.vault
         with self._parts.state.store.transaction(actor) as tx:
@@ -333,18 +342,23 @@ class Settings:
 
     # Within
 
-    def _environment(self, app: AppName, environment: EnvironmentName, actor: str) -> Environment:
-        """The environment; made when the app was never deployed there: it may need a value to start."""
+    def _environment(
+        self, app: AppName, environment: EnvironmentName, actor: str, *, declared: bool
+    ) -> Environment:
+        """The environment; made when the app was never deployed there: it may need a value to start.
+
+        ``declared``: a homeport.toml that is not shipped yet names it. Else the newest one that is has to.
+        """
         require_names(app=app, environment=environment)
         known = self._parts.state.environments(app)
         if not any(e.name == environment for e in known):
-            whole = self._newest_spec(app)
+            whole = self._newest_spec(app) if not declared else None
             if whole is not None:
                 whole_names = [name for name, _ in whole.environments] + [whole.default_environment]
                 if environment not in whole_names:
                     raise state.UNKNOWN_ENVIRONMENT.error(
                         f"cannot find environment {environment!r} of {app}",
-                        hint=did_you_mean(environment, [*whole_names, *(e.name for e in known)]),
+                        hint=did_you_mean(environment, {*whole_names, *(e.name for e in known)}),
                     )
             with self._parts.state.store.transaction(actor) as tx:
                 state.ensure_environment(tx, app, environment)
