@@ -65,14 +65,19 @@ def flags(session: Session, change: dict[str, Any]) -> str:
     return app + (f" --env {change['environment']}" if named else "")
 
 
-def _how_well(session: Session, change: dict[str, Any]) -> str:
-    """An exclusive worker had to stop for the new one: then it comes back just now."""
+def _what_serves(session: Session, change: dict[str, Any]) -> str:
+    """What the release of before does now. An exclusive worker had to stop for the new one: then it comes back just
+    now. Where nothing of a routed process is up, the edge has nobody to send requests to."""
+    serving, name = change["result"]["serving"], change["environment"]
+    on = f"{serving} serves {name} on"
     try:
-        found = session.client.get(f"/v1/apps/{change['app']}/environments/{change['environment']}")
+        found = session.client.get(f"/v1/apps/{change['app']}/environments/{name}")
     except HomeportError:
-        return ""
+        return on
+    if any(p["routed"] and p["serving"] == 0 < p["wanted"] for p in found["processes"]):
+        return f"{serving} does not serve {name} either: homeport ps{flags(session, change)}"
     missing = [p["name"] for p in found["processes"] if p["serving"] < p["wanted"]]
-    return f"; {', '.join(missing)} starts again" if missing else ", untouched"
+    return f"{on}; {', '.join(missing)} starts again" if missing else f"{on}, untouched"
 
 
 def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> None:
@@ -114,7 +119,7 @@ def _verdict(session: Session, change: dict[str, Any], printer: "_Printer") -> N
     )
     if result["serving"]:
         click.echo(
-            f"       {result['serving']} serves {change['environment']} on{_how_well(session, change)} ({after})",
+            f"       {_what_serves(session, change)} ({after})",
             err=True,
         )
     else:

@@ -23,7 +23,7 @@ from homeport.backup.locks.plan import prefix_of
 from homeport.backup.locks.undeleting import undelete
 from homeport.backup.repositories import MACHINE, Place, Repositories, check_place, files_place, secret_name
 from homeport.guard.vault import Vault
-from homeport.journal.store import Store, open_engine, text_time
+from homeport.journal.store import Store, open_engine, parse_time, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.secret import Secret
 from homeport.kernel.units import format_moment
@@ -31,7 +31,7 @@ from homeport.main import lifecycle, settings
 from homeport.main.recovering_clusters import bring_back
 from homeport.main.recovering_up import serve_again, take_over
 from homeport.main.settings import RECOVERING
-from homeport.rollout.backups import recovered
+from homeport.rollout.backups import moved, recovered
 from homeport.system import files
 from homeport.system.clock import RealClock
 from homeport.system.seal import KEY_FILE
@@ -77,6 +77,12 @@ class Recovery:
     todo: list[str] = field(default_factory=list)
     """What a person has to do."""
     _began: float = 0.0
+
+    @property
+    def former(self) -> str:
+        """Where the data directory was; "" where it was here, or that is not known any more."""
+        found = str(self.known.get("files", {}).get("former", ""))
+        return found if found != str(self.data_dir) else ""
 
     @property
     def marker(self) -> Path:
@@ -138,11 +144,16 @@ def recover(
         with files.lock(data_dir / LOCK, what="recover"):
             _settle(r)
             bring_back(r)
+            _tell_new_path(r)
             serving = serve_again(r, http, https)
             take_over(r, former_is_gone=former_is_gone)
             r.marker.unlink(missing_ok=True)
     except HomeportError as e:
         r.end(e.sentence, failed=True)
+        if r.marker.exists() and "homeport recover" not in e.hint:
+            e.hint = "; ".join(
+                filter(None, (e.hint, "homeport recover again, as it was called, goes on here"))
+            )
         raise
     (data_dir / LOCK).unlink(missing_ok=True)
     return {
@@ -171,7 +182,9 @@ def check_first(data_dir: Path, place: Mapping[str, str]) -> None:
     if not (data_dir / RECOVERING).exists() and lifecycle.supervisor_pid(data_dir) is not None:
         raise NOT_EMPTY.error(
             f"cannot recover into {data_dir}: it is not empty, and Homeport runs there",
-            hint="name an empty directory with --data-dir; or homeport down first, then move what is there away",
+            hint="name an empty directory with --data-dir; or homeport down first, then move what is there away. "
+            "Where a recovery into it has ended and something is missing: homeport restore --cluster NAME --plan "
+            "looks for a cluster again, homeport deploy is for an app that does not serve",
         )
 
 
@@ -218,11 +231,6 @@ def _files(r: Recovery) -> None:
         r.todo.append(
             f"database {dump['series']} is run elsewhere and was left as it is; its newest dump is of {dump['at']}"
         )
-    former = found.get("former", "")
-    if former and former != str(r.data_dir):
-        r.notes.append(
-            f"it was in {former}: a release that has this path in it (as virtual environments do) needs a new deploy"
-        )
     if not found:
         r.notes.append("a recovery before this one was cut off: what it passed over is not known any more")
 
@@ -234,6 +242,14 @@ def _fetch(r: Recovery, layout: files_model.Layout) -> None:
         if tree.is_dir():
             # So it comes into place before what makes the directory Homeport's.
             files.write_atomic(tree / RECOVERING, r.text(), mode=0o600)
+
+    def on_former(former: str) -> None:
+        if former != str(r.data_dir):
+            r.end()
+            r.begin("see where it was")
+            r.end(
+                f"in {former}, not {r.data_dir}: paths in releases are changed; --data-dir {former} spares that"
+            )
 
     def on_fetched(back: recovery.Recovered) -> None:
         r.known |= {"files": _told(back)}
@@ -248,7 +264,13 @@ def _fetch(r: Recovery, layout: files_model.Layout) -> None:
     repository = files_model.Repository(str(r.place), files_place(r.place, _of(r.keys)), r.passphrase)
     try:
         back = recovery.recover(
-            r.data_dir, repository, r.clock, before=r.before, on_step=on_step, on_fetched=on_fetched
+            r.data_dir,
+            repository,
+            r.clock,
+            before=r.before,
+            on_step=on_step,
+            on_former=on_former,
+            on_fetched=on_fetched,
         )
     except HomeportError as e:
         if (
@@ -301,6 +323,8 @@ def _settle(r: Recovery) -> None:
     if "repository" in r.known:
         return
     r.begin("take the former machine's processes out of the state")
+    found = r.known.get("files", {})
+    as_of = found.get("series", {}).get(files_model.HOMEPORT)
     engine = open_engine(r.data_dir / "state.db")
     try:
         store = Store(engine, r.clock)
@@ -312,7 +336,9 @@ def _settle(r: Recovery) -> None:
             repository=repository,
             place=r.place,
             keys=r.keys,
-            former=r.known.get("files", {}).get("former", ""),
+            former=found.get("former", ""),
+            here=str(r.data_dir),
+            as_of=parse_time(as_of) if as_of else None,
             before=r.before,
         )
         others = [x.name for x in Repositories(store, vault).list() if x.name != repository]
@@ -320,6 +346,27 @@ def _settle(r: Recovery) -> None:
         engine.dispose()
     r.keep(repository=repository, others=others)
     r.end()
+
+
+def _tell_new_path(r: Recovery) -> None:
+    """Have releases that name the former data directory name this one, and say which do."""
+    former = r.former
+    if not former:
+        return
+    if "moved" not in r.known:
+        r.begin(f"have releases name {r.data_dir} where they name {former}")
+        found = moved.tell(r.data_dir, former)
+        r.keep(moved=[[m.app, m.release, m.changed, list(m.left)] for m in found])
+        changed = sum(m.changed for m in found)
+        r.end(f"{changed:,} files of {len(found)} releases" if found else "none does")
+    for app in dict.fromkeys(app for app, *_ in r.known["moved"]):
+        told = [release for of, release, changed, _ in r.known["moved"] if of == app and changed]
+        if told:
+            r.notes.append(f"{', '.join(told)} of {app} named {former}, and names {r.data_dir} now")
+    for app, release, _, left in r.known["moved"]:
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            r.notes.append(f"{release} of {app} names {former} still in {', '.join(left[:3])}{more}")
 
 
 def _which(r: Recovery, repositories: Repositories, vault: Vault) -> str:

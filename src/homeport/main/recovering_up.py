@@ -12,6 +12,8 @@ from homeport.backup.files.model import HOMEPORT
 from homeport.journal.store import parse_time
 from homeport.kernel.errors import HomeportError
 from homeport.main import lifecycle
+from homeport.rollout.status import LOOPING
+from homeport.runtime.model import InstanceState
 from homeport.spec.model import PREVIEW
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 SERVING = 180.0
 """Seconds for everything to serve again."""
+HOPELESS = 20.0
+"""Seconds after the first instance of an environment ended in which it may come back, where releases were built in
+another data directory: they may be unable to start here."""
+ENDED = (LOOPING, InstanceState.BACKOFF.value, InstanceState.STOPPED.value)
 MOST = 5
 """Migrations that are named."""
 WELL = ("up", "empty", "asleep")
@@ -40,15 +46,23 @@ def serve_again(r: Recovery, http: str | None, https: str | None) -> list[dict[s
     deadline = r.clock.monotonic() + SERVING
     problem: HomeportError | None = None
     found: list[dict[str, Any]] | None = None
+    ended: dict[tuple[str, str], float] = {}
     while True:
         try:
             found = [e for a in client.get("/v1/status")["apps"] for e in a["environments"] if e["serving"]]
         except HomeportError as error:
             problem = error
         waited = [e for e in found or () if not e["name"].startswith(PREVIEW)]
-        if found is not None and all(e["health"] in WELL for e in waited):
+        down = [e for e in waited if e["health"] not in WELL]
+        if found is not None and not down:
             break
-        if r.clock.monotonic() > deadline:
+        now = r.clock.monotonic()
+        for e in down:
+            if _has_ended(e):
+                ended.setdefault((e["app"], e["name"]), now)
+        if r.former and down and all(now - ended.get((e["app"], e["name"]), now) > HOPELESS for e in down):
+            break
+        if now > deadline:
             break
         r.clock.sleep(0.1)
     if found is None:
@@ -58,13 +72,24 @@ def serve_again(r: Recovery, http: str | None, https: str | None) -> list[dict[s
             what = f"{e['app']} {e['name']} does not serve: it is {e['health']}"
             (r.notes if e["name"].startswith(PREVIEW) else r.lost).append(what)
     _compare_schemas(r, waited)
-    down = [e for e in waited if e["health"] not in WELL]
     r.end(f"{len(waited) - len(down)} of {len(waited)} serve", failed=bool(down))
     _say_what_to_do(r, found, report["http"])
     return [
         {"app": e["app"], "environment": e["name"], "release": e["serving"], "health": e["health"], "urls": e["urls"]}
         for e in found
     ]  # fmt: skip
+
+
+def _has_ended(e: Mapping[str, Any]) -> bool:
+    """Whether an instance that is missing was started, and ended."""
+    missing = {p["name"] for p in e["processes"] if p["serving"] < p["wanted"]}
+    return any(i["state"] in ENDED for i in e["instances"] if i["process"] in missing)
+
+
+def deploy_again(e: Mapping[str, Any]) -> str:
+    """What is called in the app's repository to have what serves built anew."""
+    commit = f" {e['commit'][:10]}" if e["commit"] else ""
+    return f"homeport deploy{commit} --env {e['name']}"
 
 
 def _compare_schemas(r: Recovery, serving: list[dict[str, Any]]) -> None:
@@ -120,6 +145,19 @@ def _say_what_to_do(r: Recovery, found: list[dict[str, Any]], http: str) -> None
             f"names lead to the former machine still: have the DNS of {shown} name this one ({http})"
         )
     r.todo.append("homeport up --systemd has it come back when this machine starts")
+    for name, values in r.known.get("clusters", {}).items():
+        if "bytes" not in values:
+            r.todo.append(
+                f"cluster {name} is missing: mend the repository, then homeport restore --cluster {name} --plan; "
+                "the same without --plan brings it back"
+            )
+    for e in found:
+        if e["health"] not in WELL and not e["name"].startswith(PREVIEW):
+            built = f"{e['serving']} was built in {r.former}, and may name that still; " if r.former else ""
+            r.todo.append(
+                f"{e['app']} {e['name']}: {built}homeport logs says why it does not serve, and "
+                f"{deploy_again(e)}, in its repository, {'builds it anew' if built else 'ships it again'}"
+            )
     for name in r.known.get("others", ()):
         r.todo.append(
             f"repository {name} was not looked at: homeport backup repository remove {name} where it was lost too"

@@ -208,6 +208,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
         parts.publish()
     if (data_dir / settings.RECOVERING).exists():
         recovered.start_stores(parts)
+        recovered.renew_repositories(parts, sources)
     unfinished = (*pipelines.unfinished(), *map(ChangeId, backups.backups.runs.unfinished()))
     changes.launch((*(c.id for c in state.running()), *unfinished))
     keeper.start()

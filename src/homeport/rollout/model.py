@@ -90,7 +90,7 @@ class Release:
     id: ReleaseId
     commit: Commit
     digest: str
-    """SHA-256 of the source files and the build configuration."""
+    """SHA-256 of the source files and the build configuration; see :func:`homeport.rollout.rules.built_elsewhere`."""
     state: ReleaseState
     spec: str
     """Its ``homeport.toml``, as text."""

@@ -11,7 +11,7 @@ from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.ids import ProcessName
 from homeport.kernel.units import format_duration
 from homeport.rollout import build as building
-from homeport.rollout import desired, events, state
+from homeport.rollout import desired, events, rules, state
 from homeport.rollout.model import Instance
 from homeport.rollout.parts import Parts
 from homeport.runtime.model import InstanceState, InstanceStatus
@@ -127,9 +127,19 @@ class Watch:
         problem = self._wait(instance, process)
         if problem is not None:
             self._failed = True
+            self._tell_of_its_build(instance, problem)
             if not problem.details:
                 problem.details = self._parts.runtime.log_tail(instance.name, 50)
         return problem
+
+    def _tell_of_its_build(self, instance: Instance, problem: HomeportError) -> None:
+        """A release from before a recovery into another directory may not be able to start here."""
+        release = self._parts.state.release(instance.app, instance.release)
+        if problem.type in (NOT_READY, CRASHED) and rules.built_elsewhere(release.digest):
+            problem.hint += (
+                f"; {release.id} was built in the data directory of before a recovery: where it names that still, "
+                f"homeport deploy {release.commit.id[:10]} builds it anew"
+            )
 
     def _wait(self, instance: Instance, process: Process) -> HomeportError | None:
         clock = self._parts.clock

@@ -11,6 +11,16 @@ def digest(tree: str, build: Build) -> str:
     return hashlib.sha256(f"{tree}\n{build.command}".encode()).hexdigest()
 
 
+ELSEWHERE = "elsewhere:"
+"""Before the digest of a release that was built in another data directory: paths within it may say so, so that no
+deploy takes it for what it would build."""
+
+
+def built_elsewhere(digest: str) -> bool:
+    """Whether a release was built in another data directory than this one."""
+    return digest.startswith(ELSEWHERE)
+
+
 def variable_problem(name: str, value: str) -> str | None:
     """Why a variable cannot be set, or None. The value itself is never told: it may be secret."""
     if not is_name(name):

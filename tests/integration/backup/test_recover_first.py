@@ -36,6 +36,7 @@ def test_where_homeport_runs_it_is_to_be_ended_first(tmp_path: Path, monkeypatch
     with refused("backup.directory_not_empty") as caught:
         check_first(tmp_path / "data", place(tmp_path))
     assert "homeport down first" in caught.value.hint
+    assert "homeport restore --cluster NAME --plan" in caught.value.hint
 
 
 @pytest.mark.parametrize("left", [".recovering", "recovering.json"])

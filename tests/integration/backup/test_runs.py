@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from state_db import fresh
 from homeport.backup import runs
 from homeport.backup.files.plan import Sources
 from homeport.backup.model import CANCELLED, FAILED, MAKING, PASSED, RETURNING, RUNNING, Step
-from homeport.backup.port import Wanted, WantedFiles
+from homeport.backup.port import Wanted, WantedCluster, WantedFiles
 from homeport.backup.repositories import Place, Repositories
 from homeport.backup.rounds import Rounds
 from homeport.backup.service import Backups
@@ -218,6 +219,64 @@ def test_no_second_one_at_the_same_place_and_none_while_a_run_is_under_way(rig):
         add(rig, "other", "/elsewhere")
 
 
+def asked_of(rig, work):
+    """What the worker is given of it, as it comes."""
+    inner, found = rig.worker.run, []
+
+    def run(which, request, **options):
+        if which == work:
+            found.append(request)
+        return inner(which, request, **options)
+
+    rig.worker.run = run
+    return found
+
+
+def test_the_passphrase_is_that_of_the_others_and_any_where_there_are_none(rig):
+    asked = asked_of(rig, "prepare")
+    add(rig)
+    add(rig, "far", "/mnt/c")
+    for name in ("local", "far"):
+        rig.backups.remove_repository(name, actor="me")
+    add(rig, passphrase="quite another passphrase")
+    add(rig, passphrase="quite another passphrase")
+    given = [(r["new"], r["same"]) for r in asked if "passphrase" in r]
+    assert given == [("local", False), ("far", True), ("local", False), ("local", True)]
+
+
+def test_a_try_that_failed_leaves_clusters_as_they_were(rig, monkeypatch):
+    wanted = Wanted(clusters=(WantedCluster("main"),))
+    monkeypatch.setattr(Owners, "wanted", lambda _: wanted)
+    rig.worker.fail["prepare"] = WORK_FAILED.error("cannot reach it")
+    with pytest.raises(HomeportError, match="cannot reach it"):
+        add(rig)
+    assert rig.worker.asked == ["prepare", "disable"]
+    add(rig)
+    rig.worker.fail["prepare"] = WORK_FAILED.error("cannot reach it")
+    with pytest.raises(HomeportError, match="cannot reach it"):
+        add(rig, "far", "/mnt/c")
+    assert rig.worker.asked[2:] == ["prepare", "prepare", "prepare"]
+    assert [r.name for r in rig.backups.repositories.ready()] == ["local"]
+
+
+def test_the_first_backup_is_waited_for_before_it_is_ended(rig):
+    add(rig)
+    run = rig.begin(*STEPS)
+    with pytest.raises(HomeportError, match=f"cannot add far: backup {run.id} is under way") as e:
+        add(rig, "far", "/mnt/c")
+    wait, _, end = e.value.hint.partition("; or ")
+    assert wait == f"wait for its end: homeport backup show {run.id}"
+    assert end == f"homeport backup cancel {run.id}"
+    with pytest.raises(HomeportError, match="cannot find repository 'nix'") as e:
+        rig.backups.remove_repository("nix", actor="me")
+    assert e.value.hint == "homeport backup repository list"
+
+
+def test_nothing_is_listed_without_a_repository(rig):
+    with pytest.raises(HomeportError, match="cannot list backups: there is no repository"):
+        rig.backups.listed()
+
+
 def test_the_last_repository_goes_and_nothing_is_archived_any_more(rig):
     add(rig)
     rig.backups.remove_repository("local", actor="me")
@@ -238,10 +297,21 @@ def test_a_recovered_machine_backs_up_nothing_until_a_person_says_so(rig):
 
     add(rig)
     under_way = rig.begin(*STEPS)
+    copied = under_way.started_at + timedelta(seconds=2)
     settle(
-        rig.store, rig.vault, repository="local", place=Place(path="/new"), keys={}, former="/d", before=None
+        rig.store,
+        rig.vault,
+        repository="local",
+        place=Place(path="/new"),
+        keys={},
+        former="/d",
+        here="/d",
+        as_of=copied,
+        before=None,
     )
-    assert rig.to_end(under_way.id).state == CANCELLED
+    ended = rig.to_end(under_way.id)
+    assert (ended.state, ended.finished_at) == (CANCELLED, copied), "it took no longer than is known"
+    assert ended.reason == "it was under way when this state was backed up"
     assert rig.backups.repositories.get("local").place == Place(path="/new")
     rounds = Rounds(rig.backups, rig.store, RealClock())
     rounds.tick()

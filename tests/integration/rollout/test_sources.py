@@ -365,6 +365,13 @@ def test_a_branch_that_is_not_there(home: Home) -> None:
     assert "nope" in home.source().problem and home.source().failures == 2
 
 
+@pytest.mark.parametrize("source", ["nonsense", "file:/does/not/exist", "command:false"])
+def test_a_token_that_cannot_be_read_is_bad_input(home: Home, source: str) -> None:
+    with pytest.raises(HomeportError) as e:
+        home.set(token_from=source)
+    assert e.value.code == "sources.bad_token" and e.value.kind is Kind.INVALID
+
+
 def test_a_token_is_sealed_and_goes_with_another_address(home: Home, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret-token\n")
     home.set(token_from=f"file:{tmp_path}/token")

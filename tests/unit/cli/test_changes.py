@@ -46,6 +46,14 @@ def test_a_worker_that_had_to_stop_for_the_new_one_is_told(cli, failed):
     assert "r1 serves production on; packer starts again" in cli.run("restart", status=7).output
 
 
+def test_what_serves_no_more_is_not_said_to_serve_on(cli, failed):
+    failed()
+    web = {"name": "web", "routed": True, "wanted": 2, "serving": 0}
+    cli.client.answers[PRODUCTION] = environment() | {"processes": [web]}
+    said = cli.run("restart", status=7).output
+    assert "r1 does not serve production either: homeport ps" in said and "serves production on" not in said
+
+
 def test_what_a_build_printed_is_not_printed_again(cli, failed):
     failed(("output", {"text": "compiling\nboom\n"}), record("build.failed", release="r2", reason=REASON),
            lines=("compiling", "boom"))  # fmt: skip

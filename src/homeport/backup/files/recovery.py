@@ -88,11 +88,12 @@ def recover(
     limits: Limits | None = None,
     before: datetime | None = None,
     on_step: Callable[[str], None] = lambda _: None,
+    on_former: Callable[[str], None] = lambda _: None,
     on_fetched: Callable[[Recovered], None] = lambda _: None,
 ) -> Recovered:
     """Bring back state, config, secrets, releases, repositories and storage. ``repository`` is opened by the
-    passphrase. ``before``: from backups of that moment or older. ``on_fetched`` is told what comes back, before the
-    first of it is put into place.
+    passphrase. ``before``: from backups of that moment or older. ``on_former`` is told where the data directory was,
+    as soon as that is known. ``on_fetched`` is told what comes back, before the first of it is put into place.
 
     Nothing is started. Raises ``backup.directory_not_empty``, ``.no_snapshot`` where there is none of Homeport's
     own, ``.not_unsealed``, ``.not_as_backed_up``, and what restic may.
@@ -106,7 +107,7 @@ def recover(
             restic = Restic(repository, way.work, clock, limits or Limits(), yielding=False)
             _unlock(restic, way)
             try:
-                recovered = _fetch_all(way, restic, before, on_step)
+                recovered = _fetch_all(way, restic, before, on_step, on_former)
             finally:
                 # One that found something broken was killed, and so is one that is interrupted.
                 _unlock(restic, way)
@@ -147,7 +148,8 @@ def _check_empty(way: _Way) -> None:
 def _not_empty(way: _Way, present: list[str]) -> HomeportError:
     return NOT_EMPTY.error(
         f"cannot recover into {way.data}: it is not empty",
-        hint="name an empty directory with --data-dir, or move what is there away",
+        hint="name an empty directory with --data-dir, or move what is there away; where a recovery into it has ended "
+        "and something is missing: homeport up, then homeport restore --cluster NAME --plan, or homeport deploy",
         details=sorted(present)[:10],
     )
 
@@ -178,7 +180,11 @@ def _unlock(restic: Restic, way: _Way) -> None:
 
 
 def _fetch_all(
-    way: _Way, restic: Restic, before: datetime | None, on_step: Callable[[str], None]
+    way: _Way,
+    restic: Restic,
+    before: datetime | None,
+    on_step: Callable[[str], None],
+    on_former: Callable[[str], None],
 ) -> Recovered:
     found, _ = restic.snapshots()
     series = candidates(found, before)
@@ -206,6 +212,8 @@ def _fetch_all(
         if restored is not None:
             _merge(restored.tree, way.tree)
             back.append(restored)
+            if name == HOMEPORT:
+                on_former(restored.data_dir)
         elif name != HOMEPORT:
             lost.append(name)
         else:

@@ -15,6 +15,9 @@ BAD_BRANCH = declare("sources.bad_branch", Kind.INVALID, "What was given as a br
 BAD_DIRECTORY = declare(
     "sources.bad_directory", Kind.INVALID, "The app's directory within its repository is no relative path."
 )
+BAD_TOKEN = declare(
+    "sources.bad_token", Kind.INVALID, "A repository's token cannot be read from where it was said to be."
+)
 NO_SOURCE = declare("sources.no_source", Kind.NOT_FOUND, "No repository is set for the app.")
 FETCH_FAILED = declare(
     "sources.fetch_failed",

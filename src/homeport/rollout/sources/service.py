@@ -52,6 +52,13 @@ SIDE_BY_SIDE = 4
 _DUMMY = "whsec_" + base64.b64encode(bytes(32)).decode()
 
 
+def _token(source: str) -> str:
+    try:
+        return values.read(source)
+    except HomeportError as e:
+        raise model.BAD_TOKEN.error(e.sentence, hint=e.hint, details=e.details) from None
+
+
 def _check_place(url: str) -> None:
     """Whether something is at an address that is a path. Raises ``sources.bad_url``."""
     if not url.startswith("/"):
@@ -130,13 +137,13 @@ class Sources:
         """Say where an app's commits come from. ``token_from``: where to read what the repository asks for.
 
         None keeps the token that there is, unless the address changes; "" forgets it. Raises ``sources.bad_url``,
-        ``sources.bad_branch``, ``sources.bad_directory`` and ``guard.source_failed``.
+        ``sources.bad_branch``, ``sources.bad_directory`` and ``sources.bad_token``.
         """
         model.check_app(app)
         model.check_url(url)
         model.check_branch(branch)
         directory = model.check_directory(directory)
-        token = values.read(token_from) if token_from else None
+        token = _token(token_from) if token_from else None
         _check_place(url)
         with self._store.transaction(actor) as tx:
             state.ensure_app(tx, app)
