@@ -249,7 +249,10 @@ def test_a_machine_that_is_gone_comes_back_from_the_repository_and_the_passphras
     # The history of the timeline that the recovered cluster is on has to be in the repository by then.
     homeport.wait(lambda: proof_of_cluster(shop)["state"] not in ("waiting", "running"), seconds=120)
     proof = proof_of_cluster(shop)
-    assert proof["state"] == "passed", (proof["error"], [(r["id"], r["actor"], r["started_at"], r["state"], r["request"]) for r in shop.runs()])
+    assert proof["state"] == "passed", (
+        proof["error"],
+        [(r["id"], r["actor"], r["started_at"], r["state"], r["request"]) for r in shop.runs()],
+    )
 
 
 def proofs(homeport):

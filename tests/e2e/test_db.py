@@ -121,6 +121,12 @@ def test_databases_are_listed_with_what_they_take(db):
     )
 
 
+def test_a_sqlite_file_is_brought_back_as_a_file(homeport, shop):
+    done = homeport.run("restore", "--database", "notes", "--plan", cwd=shop.directory, status=3)
+    assert "it is a file, SQLite's" in done.stderr
+    assert "hint: homeport restore --files --path notes/notes.db" in done.stderr
+
+
 def test_the_url_is_told_and_recorded_but_is_nowhere_else(homeport, db):
     url = db("url").stdout.strip()
     password = urlsplit(url).password

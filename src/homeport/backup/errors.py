@@ -1,11 +1,12 @@
 """Errors of backups as a whole."""
 
+from homeport.backup import stores as _stores
 from homeport.backup.files import errors as _files
 from homeport.backup.locks import errors as _locks
 from homeport.backup.physical import errors as _physical
 from homeport.kernel.errors import Kind, declare
 
-OF_CHILDREN = (_files, _locks, _physical)
+OF_CHILDREN = (_files, _locks, _physical, _stores)
 """Errors that a child may end with: imported, they are in the catalogue."""
 
 UNKNOWN_REPOSITORY = declare(

@@ -201,7 +201,9 @@ class Repositories:
     def _store_of(self, r: Recorded) -> physical_model.LocalStore | physical_model.S3Store:
         p = r.place
         if p.path:
-            return physical_model.LocalStore(Path(p.path) / "postgresql")
+            return physical_model.LocalStore(
+                Path(p.path) / "postgresql", beside=Path(p.path) / "files" / "config"
+            )
         where = urlsplit(p.endpoint)
         return physical_model.S3Store(
             bucket=p.bucket,

@@ -131,13 +131,17 @@ class Backups:
                 hint=f"a directory outside of {self._data_dir}, best on another disk, or an S3-compatible store",
             )
         self.must_be_idle(f"add {name}")
+        alone = self._has_no_other(name)
         is_new = self.repositories.add(name, place, keys, actor=actor)
         try:
             with self.locking.locked(name, lock, actor=actor):
-                self._prepare(passphrase, same=True)
+                self._prepare(passphrase, same=not alone, new=name)
         except HomeportError:
             if is_new:
                 self.repositories.withdraw(name)
+                if self._owners.wanted().clusters:
+                    with suppress(HomeportError):
+                        self._go_on_without()
             raise
         if is_new:
             self.repositories.made(name, actor=actor)
@@ -156,21 +160,32 @@ class Backups:
 
     def remove_repository(self, name: str, *, actor: str) -> Recorded:
         """It gets no more backups; what it holds stays."""
+        self.repositories.get(name)
         self.must_be_idle(f"remove {name}")
         removed = self.repositories.remove(name, actor=actor)
+        self._go_on_without()
+        return removed
+
+    def _has_no_other(self, name: str) -> bool:
+        """Whether nothing is backed up anywhere else: then any passphrase will do."""
+        others = [r for r in self.repositories.list() if r.name != name or r.ready]
+        return not others and self.repositories.held_since() is None
+
+    def _go_on_without(self) -> None:
+        """Clusters are archived into the repositories that are left."""
         clusters = self._clusters(self._owners.wanted())
         if not self.repositories.list():
             self._do("disable", {"clusters": list(clusters)})
         else:
             # One that does not answer may keep a backup of files for minutes.
             self._do("prepare", {"clusters": clusters, "files": False})
-        return removed
 
     def must_be_idle(self, doing: str) -> None:
         busy = self.runs.under_way(MAKING)
         if busy is not None:
             raise UNDER_WAY.error(
-                f"cannot {doing}: run {busy.id} is under way", hint=f"homeport backup cancel {busy.id}"
+                f"cannot {doing}: {busy.kind} {busy.id} is under way",
+                hint=f"wait for its end: homeport backup show {busy.id}; or homeport backup cancel {busy.id}",
             )
 
     def resume(self, *, actor: str) -> None:
@@ -186,28 +201,26 @@ class Backups:
         with suppress(HomeportError):
             self.back_up(full=True, actor=actor)
 
-    def _prepare(self, passphrase: str, *, same: bool) -> None:
-        self._do(
-            "prepare",
-            {"passphrase": passphrase, "same": same, "clusters": self._clusters(self._owners.wanted())},
-        )
+    def _prepare(self, passphrase: str, *, same: bool, new: str = "") -> None:
+        clusters = self._clusters(self._owners.wanted())
+        self._do("prepare", {"passphrase": passphrase, "same": same, "new": new, "clusters": clusters})
 
-    def _must_have_repositories(self) -> tuple[str, ...]:
+    def _must_have_repositories(self, doing: str = "back up") -> tuple[str, ...]:
         names = tuple(r.name for r in self.repositories.ready())
         if not names:
             if self.repositories.held_since() is not None:
                 raise HELD.error(
-                    "cannot back up: the machine that this one was recovered from may still back up there",
+                    f"cannot {doing}: the machine that this one was recovered from may still back up there",
                     hint="homeport backup resume, once it is gone for good",
                 )
             coming = [r.name for r in self.repositories.list() if not r.ready]
             if coming:
                 raise NO_REPOSITORIES.error(
-                    f"cannot back up: repository {coming[0]} was not made yet",
+                    f"cannot {doing}: repository {coming[0]} was not made yet",
                     hint=f"homeport backup repository add {coming[0]} again, or remove it",
                 )
             raise NO_REPOSITORIES.error(
-                "cannot back up: there is no repository to back up into",
+                f"cannot {doing}: there is no repository to back up into",
                 hint="homeport backup repository add NAME /a/directory/on/another/disk, or an S3-compatible store",
             )
         return names
@@ -407,7 +420,7 @@ class Backups:
             )
 
     def _end(self, run: Run) -> None:
-        now = self._clock.now()
+        now = run.finished_at or self._clock.now()  # known already of one that a recovered state tells of
         ended = replace(run, state=outcome(run), finished_at=now)
         with self._store.transaction("homeport") as tx:
             runs.update(tx, ended)
@@ -431,7 +444,7 @@ class Backups:
         """All backups in all repositories (``works.list_``), also while this machine may not write there. Those of
         what is not there any more are marked."""
         if self.repositories.held_since() is None:
-            self._must_have_repositories()
+            self._must_have_repositories("list backups")
         wanted = self._owners.wanted()
         found = self._do("list", {"clusters": list(self._clusters(wanted))})
         for b in found["files"]:

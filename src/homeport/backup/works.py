@@ -7,17 +7,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from homeport.backup import histories, works_clone, works_drill, works_dumps, works_lock, works_restore
-from homeport.backup.errors import BAD_REPOSITORY, NOTHING_TO_DO, OTHER_PASSPHRASE
-from homeport.backup.files import carried, stage
+from homeport.backup import works_clone, works_drill, works_dumps, works_lock, works_prepare, works_restore
+from homeport.backup.errors import NOTHING_TO_DO
+from homeport.backup.files import carried
 from homeport.backup.files import model as files_model
 from homeport.backup.files.errors import WORKING
 from homeport.backup.files.plan import Sources
-from homeport.backup.files.sealing import is_for
-from homeport.backup.files.service import FileBackups
 from homeport.backup.files.sqlite_queries import Question as SqliteQuestion
 from homeport.backup.physical.errors import BUSY
 from homeport.backup.physical.model import Made, PhysicalBackup
@@ -27,14 +24,10 @@ from homeport.backup.retention import Backup, Kind, Selection, select
 from homeport.backup.telling import made_document, proof_document, telling, telling_files, told_of_each
 from homeport.backup.toolbox import Toolbox
 from homeport.backup.waiting import patiently
-from homeport.database import machine
 from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.secret import Secret
 from homeport.spec.model_backup import Keep, ProofQuery
 
-SHORTLY = 30.0
-"""Seconds that a person waits for a backup of files that is just under way."""
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 Work = Callable[[Toolbox, Request, Say], Any]
@@ -42,40 +35,7 @@ Work = Callable[[Toolbox, Request, Say], Any]
 
 def prepare(box: Toolbox, request: Request, say: Say) -> Any:
     """Have every repository, opened by the passphrase, and every cluster archived into them."""
-    _check_directories(box)
-    found = box.files()
-    made = patiently(box.clock, found.prepare, patience=SHORTLY) if request.get("files", True) else ()
-    if request.get("passphrase"):
-        passphrase = Secret(request["passphrase"])
-        if request.get("same") and _is_another(found, passphrase):
-            raise OTHER_PASSPHRASE.error(
-                "cannot use this passphrase: the other repositories have another one",
-                hint="the same one opens them all; homeport backup passphrase changes it everywhere",
-            )
-        patiently(box.clock, lambda: found.set_passphrase(passphrase), patience=SHORTLY)
-    for name, synchronous in request["clusters"].items():
-        box.physical(name, synchronous=synchronous).ensure()
-        histories.archive_again(box, name)
-    return {"made": list(made)}
-
-
-def _check_directories(box: Toolbox) -> None:
-    """Of repositories that are new: one that is missing may be a disk that is not mounted."""
-    for r in box.repositories.list():
-        if r.ready or not r.place.path:
-            continue
-        if not Path(r.place.path).is_dir():
-            raise BAD_REPOSITORY.error(
-                f"cannot use repository {r.name}: there is no directory {r.place.path}",
-                hint="make it; where a disk belongs there, mount that first",
-            )
-        try:
-            machine.must_reach(Path(r.place.path), machine.user(), "pgBackRest")
-        except HomeportError as e:
-            raise BAD_REPOSITORY.error(
-                f"cannot use repository {r.name}: user {machine.user()}, who runs PostgreSQL, may not enter {r.place.path}",
-                hint=e.hint.partition(",")[0],
-            ) from e
+    return {"made": list(works_prepare.prepare(box, request))}
 
 
 def cluster(box: Toolbox, request: Request, say: Say) -> Any:
@@ -179,7 +139,10 @@ def prune(box: Toolbox, request: Request, say: Say) -> Any:
                 removed[f"{name} in {repository}"] = drop
             except HomeportError as e:
                 problems.append(e)
-        physical.tidy_received()
+        try:
+            physical.tidy_received()
+        except HomeportError as e:
+            problems.append(e)
     for repository in (r.name for r in box.repositories.list()):
         try:
             pruned = patiently(box.clock, partial(box.files().prune, repository, keeps, others))
@@ -301,14 +264,6 @@ WORKS: dict[str, Work] = {
     **works_drill.WORKS,
     **works_lock.WORKS,
 }
-
-
-def _is_another(found: FileBackups, passphrase: Secret) -> bool:
-    try:
-        there = stage.recipient(found.layout)
-    except HomeportError:
-        return False
-    return not is_for(passphrase, there)
 
 
 def selection(

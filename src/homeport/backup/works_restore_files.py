@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from homeport.backup.files import restoring, tree
+from homeport.backup.files.errors import NO_FILE
+from homeport.backup.files.manifest import Manifest
 from homeport.backup.files.model import Layout, Snapshot
 from homeport.backup.restores.errors import NO_FILES
 from homeport.backup.toolbox import Toolbox
@@ -21,12 +23,42 @@ from homeport.system import files
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 MOST_NAMED = 100
+DEPTH = 3
+"""Of a storage directory: ``storage/APP/ENVIRONMENT/NAME``."""
+NEAR = 8
+"""Names that are told where one is not found."""
 
 
 def chosen(box: Toolbox, request: Request, say: Say) -> Any:
-    """The newest snapshot of a series that a moment allows. Raises ``restore.no_files``."""
+    """The newest snapshot of a series that a moment allows. Raises ``restore.no_files``, and ``backup.no_such_file``
+    for a path that it does not have."""
     repository, snapshot = newest(box, request)
+    parts_of = [path for path in request.get("paths", ()) if path.count("/") >= DEPTH]
+    if parts_of:
+        must_hold(box.files().restic(repository).manifest(snapshot)[0], parts_of)
     return {"repository": repository, "snapshot": snapshot.id, "at": text_time(snapshot.at)}
+
+
+def must_hold(manifest: Manifest, paths: Iterable[str]) -> None:
+    """Raises ``backup.no_such_file`` for a path that is not there, with those that are near it."""
+    known = (*manifest.files, *manifest.links, *manifest.databases)
+    for path in paths:
+        if any(f"{k}/".startswith(f"{path}/") for k in known):
+            continue
+        near: list[str] = []
+        parent = path
+        while not near and parent.count("/") >= DEPTH:
+            parent = parent.rpartition("/")[0]
+            near = sorted(
+                {k[len(parent) + 1 :].partition("/")[0] for k in known if k.startswith(f"{parent}/")}
+            )
+        names = f"{', '.join(near[:NEAR])}{', …' if near[NEAR:] else ''}" or "none"
+        inside = "/".join(parent.split("/")[DEPTH:])
+        where = f"in {inside} there are" if inside else "paths begin with the storage's name: there are"
+        raise NO_FILE.error(
+            f"cannot bring back {'/'.join(path.split('/')[DEPTH:])[:200]}: the backup has no such file or directory",
+            hint=f"{where} {names}",
+        )
 
 
 def restore(box: Toolbox, request: Request, say: Say) -> Any:
@@ -145,28 +177,33 @@ def _below(directory: Path) -> list[Path]:
 
 
 def newest(box: Toolbox, request: Request) -> tuple[str, Snapshot]:
-    """(repository, snapshot) of a series that a moment allows. Raises ``restore.no_files``."""
+    """(repository, snapshot) of a series that a moment allows. Raises ``restore.no_files``, or why the only repository
+    cannot be read."""
     named = request.get("repository")
     names = [box.repositories.get(named).name] if named else [r.name for r in box.repositories.list()]
     before: datetime | None = parse_time(request["at"]) if request.get("at") else None
-    unreadable: list[str] = []
+    unreadable: list[HomeportError] = []
     best: tuple[str, Snapshot] | None = None
     for name in names:
         try:
             snapshots, _ = box.files().restic(name).snapshots()
         except HomeportError as e:
-            unreadable.append(e.sentence)
+            unreadable.append(e)
             continue
         for s in snapshots:
             fits = s.is_finished and s.series == request["series"] and (before is None or s.at <= before)
             wanted = request.get("label", "")
             if fits and s.id.startswith(wanted) and (best is None or s.at > best[1].at):
                 best = name, s
+    if best is None and unreadable and len(unreadable) == len(names):
+        first = unreadable[0]
+        others = [e.sentence for e in unreadable[1:]]
+        raise first.type.error(first.sentence, hint=first.hint, details=[*first.details, *others])
     if best is None:
         raise NO_FILES.error(
             f"cannot bring back files of {request['series']}: no backup of them fits",
             hint="homeport backup list has those that are there",
-            details=unreadable,
+            details=[e.sentence for e in unreadable],
         )
     return best
 

@@ -104,7 +104,10 @@ def list_(session: Session) -> None:
 def runs(session: Session, most: int, kinds: tuple[str, ...]) -> None:
     """Print runs of backups, restores and drills, the newest first."""
     found = session.client.get("/v1/backups/runs", limit=most, kind=list(kinds) or None)
-    session.show(found, lambda f: backup_view.runs(f, session.clock.now()))
+    session.show(
+        found,
+        lambda f: backup_view.runs(f, session.clock.now()) if f else click.echo("no runs yet"),
+    )
 
 
 @backup.command("show")

@@ -65,6 +65,11 @@ def test_a_store_elsewhere_beside_the_local_one(monkeypatch: pytest.MonkeyPatch)
         assert KEY_SECRET not in f"{e.value.sentence} {e.value.hint} {e.value.details}"
         found = {f.code: f for f in gone.findings()}
         assert found.keys() == {"repository"} and "far" in found["repository"].sentence
+        # pgBackRest's number of an error is that of what cannot be decrypted.
+        by_ip = with_(local, replace(far, store=replace(store.store(), endpoint="127.0.0.1")))
+        with pytest.raises(HomeportError, match=r"is not for host 127\.0\.0\.1") as e:
+            by_ip.ensure()
+        assert e.value.code == "backup.store_certificate" and "takes no IP address" in e.value.hint
         both.prepare()
     finally:
         # The server archives what is left before it ends.

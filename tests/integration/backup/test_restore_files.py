@@ -192,3 +192,27 @@ def test_files_come_to_another_environment_though_it_is_cut_off(
     assert [p.name for p in layout.replaced.iterdir()] == ["b-1"] and os.listdir(done["former"]) == ["old"]
     assert bring("b-2", replace=True)["former"] is None
     assert [p.name for p in layout.replaced.iterdir()] == ["b-1"] and os.listdir(layout.restored) == []
+
+
+def test_a_path_that_no_backup_has_is_refused_with_those_that_are_near(home: FilesHome) -> None:
+    home.backups.prepare()
+    home.backups.backup(home.storage)
+    assert work(home, "restore-files-choose", paths=[ROOT])["repository"] == "r1"
+    assert work(home, "restore-files-choose", paths=[f"{ROOT}/uploads/orders.db"])["repository"] == "r1"
+    for path, hint in (
+        ("orders.db", "paths begin with the storage's name: there are uploads"),
+        ("uploads/2026/b.txt", "in uploads there are a [1] $x*.txt, b.txt, orders.db"),
+    ):
+        with pytest.raises(HomeportError, match=f"cannot bring back {path}: ") as e:
+            work(home, "restore-files-choose", paths=[f"{ROOT}/{path}"])
+        assert (e.value.code, e.value.hint) == ("backup.no_such_file", hint)
+
+
+def test_a_repository_that_is_gone_is_named_where_there_is_no_other(home: FilesHome) -> None:
+    home.backups.prepare()
+    home.backups.backup(home.storage)
+    where = home.top / "r1"
+    where.rename(home.top / "away")
+    with pytest.raises(HomeportError, match=f"files are gone: there is no repository in {where}") as e:
+        work(home, "restore-files-choose")
+    assert (e.value.code, "mount it" in e.value.hint) == ("backup.no_repository", True)

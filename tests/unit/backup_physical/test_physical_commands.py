@@ -151,8 +151,8 @@ def test_a_repository_that_cannot_be_read_says_why() -> None:
     ],
 )  # fmt: skip
 def test_failures_have_names(code: int, text: str, expected: str) -> None:
-    type_, why, _ = parse.verdict(code, f"2026 P00 INFO: begin\n{text}\n")
-    assert type_.code == expected and why
+    told = parse.verdict(code, f"2026 P00 INFO: begin\n{text}\n")
+    assert told.type.code == expected and told.why
     if expected == "backup.wrong_passphrase":
         assert parse.verdict(code, text, opened=True)[0].code == "backup.damaged"
 
@@ -189,9 +189,9 @@ def test_progress_adds_up() -> None:
     ],
 )
 def test_a_store_that_fails_is_not_taken_for_damage(status: int, text: str, why: str) -> None:
-    found, told, _ = parse.verdict(status, text, opened=True)
-    assert found.code == "backup.repository_unreachable" and why in told
-    assert parse.problem(text) == (found, told)
+    told = parse.verdict(status, text, opened=True)
+    assert told.type.code == "backup.repository_unreachable" and why in told.why
+    assert parse.problem(text) == told._replace(details=())
 
 
 def test_a_store_that_fails_ends_a_recovery_and_is_not_taken_for_the_end_of_the_log() -> None:

@@ -73,6 +73,13 @@ def test_what_can_be_no_run_is_not_found(cli, command, hint):
 
 LONG = "prove shop.production in offsite: cannot restore shop.production: restic ended with status 1, and no word"
 PASSED_AT = {"at": NOW.isoformat(), "passed": True, "seconds": 1.0, "failures": []}
+
+
+def test_without_runs_it_says_so(cli):
+    cli.client.answers["/v1/backups/runs"] = []
+    assert cli.run("backup", "runs").output == "no runs yet\n"
+
+
 RUNS = [RUN | {"subject": "all", "kind": "backup", "reason": LONG}, RUN | {"subject": "shop.production.main"}]
 BACKUPS = {
     "clusters": [

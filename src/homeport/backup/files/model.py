@@ -43,6 +43,13 @@ class Repository:
     password: Secret
 
     @property
+    def host(self) -> str:
+        """Of its store; "" for a directory."""
+        if not isinstance(self.place, S3Place):
+            return ""
+        return self.place.endpoint.partition("://")[2].partition("/")[0]
+
+    @property
     def address(self) -> str:
         """As restic takes it; no secret is in it."""
         match self.place:

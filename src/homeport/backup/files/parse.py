@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from homeport.backup.files.commands import OF, RECORDS_TAG, SERIES
 from homeport.backup.files.errors import (
@@ -23,6 +23,7 @@ from homeport.backup.files.errors import (
     STORE_FAILED,
 )
 from homeport.backup.files.model import Lock, Snapshot, Summary, is_series
+from homeport.backup.stores import CERTIFICATE, What, fault
 from homeport.kernel.errors import ErrorType
 
 KEPT_RECORDS = 3
@@ -35,14 +36,8 @@ _MEANINGS: tuple[tuple[str, ErrorType, str], ...] = (
     (r"repository is already locked", LOCKED, "it is locked"),
     (r"no space left on device|disk quota exceeded|StorageFull", FULL, "the disk is full"),
     (r"config file already exists", RESTIC_FAILED, "there is a repository already"),
-    (r"signature we calculated does not match", REFUSED, "the store refuses the secret key"),
-    (r"access key ID you provided does not exist|InvalidAccessKeyId", REFUSED, "the store knows no such key"),
-    (r"Access Denied|AccessDenied|403 Forbidden", REFUSED, "the store denies access"),
-    (r"bucket does not exist|NoSuchBucket", REFUSED, "the store has no such bucket"),
     (r"permission denied", REFUSED, "its files may not be read or written"),
-    (r"connection refused", NOT_ANSWERING, "nothing listens there"),
-    (r"no such host|server misbehaving", NOT_ANSWERING, "there is no such host"),
-    (r"certificate|tls: ", NOT_ANSWERING, "its certificate is not accepted"),
+    (r"tls: ", NOT_ANSWERING, "no connection by TLS comes about"),
     (
         r"i/o timeout|no route to host|network is unreachable|deadline exceeded",
         NOT_ANSWERING,
@@ -64,6 +59,14 @@ _MEANINGS: tuple[tuple[str, ErrorType, str], ...] = (
     ),
     (r"unexpected EOF|connection reset|broken pipe|EOF", STORE_FAILED, "the store cuts its answers short"),
 )
+_FIRST = 4
+"""Of the meanings: they come before what is wrong with a store."""
+_OF_STORES = {
+    What.CERTIFICATE: CERTIFICATE,
+    What.SILENT: NOT_ANSWERING,
+    What.REFUSED: REFUSED,
+    What.NO_BUCKET: REFUSED,
+}
 _NOT_THERE = re.compile(
     r"unable to open config file: .*(no such file or directory|specified key does not exist|not a directory)"
 )
@@ -81,17 +84,39 @@ def is_lasting(output: bytes | bytearray) -> bool:
     return _LASTING.search(output) is not None
 
 
-def verdict(output: str) -> tuple[ErrorType, str, tuple[str, ...]]:
-    """(type, what is wrong in a few words, the lines that say so)."""
+class Verdict(NamedTuple):
+    type: ErrorType
+    why: str
+    """In a few words."""
+    details: tuple[str, ...]
+    """The lines that say so."""
+    hint: str = ""
+
+
+def verdict(output: str, where: str = "") -> Verdict:
+    """``where``: the host of the repository's store."""
     lines = tuple(line.strip() for line in output.splitlines() if line.strip() and not line.startswith("{"))
     telling = tuple(line for line in lines if not line.startswith(("Is there a repository", "[")))[-6:]
     if _NOT_THERE.search(output):
-        return NO_REPOSITORY, "there is none at that place", telling
-    for pattern, type_, why in _MEANINGS:
+        return Verdict(NO_REPOSITORY, "there is none at that place", telling)
+    if (known := _known(_MEANINGS[:_FIRST], output, lines)) is not None:
+        return known
+    if (found := fault(output, where)) is not None:
+        exact = tuple(line for line in lines if fault(line) is not None)
+        return Verdict(_OF_STORES[found.what], found.why, exact[:6] or telling, found.hint)
+    if (known := _known(_MEANINGS[_FIRST:], output, lines)) is not None:
+        return known
+    return Verdict(RESTIC_FAILED, telling[-1] if telling else "restic said nothing", telling)
+
+
+def _known(
+    meanings: tuple[tuple[str, ErrorType, str], ...], output: str, lines: tuple[str, ...]
+) -> Verdict | None:
+    for pattern, type_, why in meanings:
         if re.search(pattern, output):
             exact = tuple(line for line in lines if re.search(pattern, line))
-            return type_, why, tuple(dict.fromkeys(exact))[:6] or telling
-    return RESTIC_FAILED, telling[-1] if telling else "restic said nothing", telling
+            return Verdict(type_, why, tuple(dict.fromkeys(exact))[:6] or lines[-6:])
+    return None
 
 
 class Counter:

@@ -11,6 +11,7 @@ from pathlib import Path
 from homeport.backup.files import commands, parse
 from homeport.backup.files.errors import (
     LOCKED,
+    NO_REPOSITORY,
     NO_RESTIC,
     NO_SNAPSHOT,
     NOT_ANSWERING,
@@ -33,6 +34,7 @@ from homeport.backup.files.model import (
 )
 from homeport.backup.files.plan import judge_locks
 from homeport.backup.files.records import Records
+from homeport.backup.stores import MOUNT
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
@@ -397,7 +399,7 @@ class Restic:
         telling = [line.strip() for line in said.splitlines() if "returned error" in line][-3:]
         name = self.repository.name
         if telling:
-            _, why, _ = parse.verdict("\n".join(telling))
+            why = parse.verdict("\n".join(telling), self.repository.host).why
             return STORE_FAILED.error(
                 f"cannot {doing} {name}: {why}, again and again for {format_duration(seconds)}",
                 hint="see that the store is well; backups in other repositories are not affected",
@@ -409,8 +411,12 @@ class Restic:
         )
 
     def _error(self, doing: str, output: str) -> HomeportError:
-        type_, why, telling = parse.verdict(output)
-        hint = ""
-        if type_ is LOCKED:
+        found = parse.verdict(output, self.repository.host)
+        why, hint, place = found.why, found.hint, self.repository.place
+        if found.type is LOCKED:
             hint = commands.unlock_by_hand(self.repository)
-        return type_.error(f"cannot {doing} {self.repository.name}: {why}", hint=hint, details=telling)
+        elif found.type is NO_REPOSITORY and isinstance(place, LocalPlace):
+            why, hint = f"files are gone: there is no repository in {place.path}", MOUNT
+        return found.type.error(
+            f"cannot {doing} {self.repository.name}: {why}", hint=hint, details=found.details
+        )

@@ -132,6 +132,19 @@ class Bucket:
                         o.etag or "",
                     )
 
+    def has(self, prefix: str) -> bool:
+        """Whether there is an object whose key begins with ``prefix``."""
+        with self._asking("look into"):
+            return any(True for _ in self._client.list_objects(self._bucket, prefix=prefix, recursive=True))
+
+    def remove(self, prefix: str) -> None:
+        """All objects whose keys begin with ``prefix``; a bucket with versions keeps those behind delete markers."""
+        with self._asking("remove files in"):
+            there = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+            keys = [DeleteObject(o.object_name) for o in there if o.object_name is not None]
+            for error in self._client.remove_objects(self._bucket, keys):
+                raise STORE_FAILED.error(f"cannot remove files in {self._name}: {error.message}")
+
     def extend(self, entries: Sequence[Entry], mode: str, until: datetime) -> list[str]:
         """Lock them until then; of which that failed, with why."""
         return self._each(entries, lambda e: self._extend(e, mode, until))

@@ -1,5 +1,6 @@
 """pgBackRest's configuration, programs and settings of servers, as data. Pure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from homeport.backup.physical.model import SLOT, BackupLayout, LocalStore, Repository, S3Store, Settings
@@ -100,6 +101,12 @@ def pgbackrest(
 ) -> tuple[str, ...]:
     where = (f"--repo={repository}",) if repository is not None else ()
     return ("pgbackrest", f"--config={layout.conf}", f"--stanza={layout.cluster}", *where, *options, command)
+
+
+def repository_of(argv: Sequence[str]) -> int | None:
+    """The one that a command is about; None for all of them."""
+    named = [a.removeprefix("--repo=") for a in argv if a.startswith("--repo=")]
+    return int(named[0]) if named else None
 
 
 def backup(layout: BackupLayout, repository: int, *, full: bool) -> tuple[str, ...]:

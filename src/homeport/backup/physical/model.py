@@ -16,6 +16,8 @@ SLOT = "homeport_receiver"
 @dataclass(frozen=True, slots=True)
 class LocalStore:
     path: Path
+    beside: Path | None = None
+    """What is there whenever the repository is: without it the directory is not made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from homeport.backup.physical.errors import (
     BUSY,
@@ -23,6 +23,7 @@ from homeport.backup.physical.errors import (
 )
 from homeport.backup.physical.model import PhysicalBackup, Progress, RepositoryLook
 from homeport.backup.physical.wal import segment
+from homeport.backup.stores import CERTIFICATE, What, fault
 from homeport.kernel.errors import ErrorType
 
 _FILE = re.compile(
@@ -53,13 +54,18 @@ _KINDS: dict[int, tuple[ErrorType, str]] = {
     101: (UNREACHABLE, "its store does not answer as it should"),
     95: (WRONG_PASSPHRASE, "the passphrase does not fit"),
 }
+_OF_STORES = {
+    What.CERTIFICATE: CERTIFICATE,
+    What.SILENT: UNREACHABLE,
+    What.REFUSED: REFUSED,
+    What.NO_BUCKET: NO_BUCKET,
+}
 _UNREACHABLE = re.compile(
     r"HostConnectError|ServiceError|unable to connect|unable to get address|HTTP request failed|timeout"
     r"|TLS|certificate",
     re.IGNORECASE,
 )
-_NO_BUCKET = re.compile(r"<Code>NoSuchBucket</Code>")
-_REFUSED = re.compile(r"failed with 403|<Code>(AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch)</Code>")
+_CLOSED = re.compile(r"\[13\] Permission denied")
 _SERVICE = re.compile(r"(?:\[|HTTP request failed with )(5[0-9]{2})\b")
 _CUT_SHORT = re.compile("unexpected EOF reading HTTP content")
 _SILENT = re.compile(r"timeout after [0-9]+ms waiting for (?:read from|write to) '[^']+:[0-9]+'")
@@ -67,43 +73,47 @@ _CLOCK = re.compile("is not later than latest backup label(?: '([0-9A-Z_-]+)')?"
 _FULL = re.compile(r"No space left on device|\[28\]")
 
 
-def verdict(status: int, output: str, *, opened: bool = False) -> tuple[ErrorType, str, tuple[str, ...]]:
-    """(error, why, what pgBackRest said), of a run that ended with ``status`` other than 0.
+class Verdict(NamedTuple):
+    type: ErrorType
+    why: str
+    hint: str = ""
+    details: tuple[str, ...] = ()
+    """What pgBackRest said."""
 
-    ``opened``: the repository was read with the same passphrase before.
+
+def verdict(status: int, output: str, *, opened: bool = False, where: str = "") -> Verdict:
+    """Of a run that ended with ``status`` other than 0.
+
+    ``opened``: the repository was read with the same passphrase before. ``where``: its store's host.
     """
     lines = error_lines(output)
-    text = "\n".join(lines)
+    return _meaning(status, "\n".join(lines), opened, where)._replace(details=_readable(lines))
+
+
+def _meaning(status: int, text: str, opened: bool, where: str) -> Verdict:
+    # Before all else: a certificate that is not accepted has the number of what cannot be decrypted.
+    if (told := _access(text, where)) is not None:
+        return told
     if _CORRUPTED.search(text):
         if opened:
-            return DAMAGED, "what the repository holds is not what was put into it", _readable(lines)
-        return WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged", _readable(lines)
-    if (refusal := _refusal(text)) is not None:
-        return *refusal, _readable(lines)
+            return Verdict(DAMAGED, "what the repository holds is not what was put into it")
+        return Verdict(WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged")
     if (failing := failing_store(text)) is not None:
-        return *failing, _readable(lines)
+        return Verdict(*failing)
     if _FULL.search(text):
-        return NO_SPACE, "a disk is full", _readable(lines)
+        return Verdict(NO_SPACE, "a disk is full")
     if _CLOCK.search(text):
-        return (
-            CLOCK,
-            "its newest backup is of a later time than it is now: the clock was set back",
-            _readable(lines),
-        )
+        return Verdict(CLOCK, "its newest backup is of a later time than it is now: the clock was set back")
     if status in _KINDS:
-        type_, why = _KINDS[status]
-        return type_, why, _readable(lines)
+        return Verdict(*_KINDS[status])
     if _UNREACHABLE.search(text):
-        return UNREACHABLE, "it does not answer as it should", _readable(lines)
-    return FAILED, f"pgBackRest ended with status {status}", _readable(lines)
+        return Verdict(UNREACHABLE, "it does not answer as it should")
+    return Verdict(FAILED, f"pgBackRest ended with status {status}")
 
 
-def _refusal(text: str) -> tuple[ErrorType, str] | None:
-    if _NO_BUCKET.search(text):
-        return NO_BUCKET, "its bucket is not there"
-    if _REFUSED.search(text):
-        return REFUSED, "it does not take the key"
-    return None
+def _access(text: str, where: str) -> Verdict | None:
+    found = fault(text, where)
+    return Verdict(_OF_STORES[found.what], found.why, found.hint) if found is not None else None
 
 
 def failing_store(text: str) -> tuple[ErrorType, str] | None:
@@ -129,20 +139,22 @@ def _readable(lines: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("".join(c if c.isprintable() else "?" for c in line)[:LIMIT].strip() for line in kept)
 
 
-def problem(message: str) -> tuple[ErrorType, str]:
+def problem(message: str, where: str = "") -> Verdict:
     """Of a repository's status other than "ok", in what ``info`` gives."""
+    if (told := _access(message, where)) is not None:
+        return told
     if _CORRUPTED.search(message):
-        return WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged"
-    if (refusal := _refusal(message)) is not None:
-        return refusal
+        return Verdict(WRONG_PASSPHRASE, "the passphrase does not fit, or the repository is damaged")
     if (failing := failing_store(message)) is not None:
-        return failing
+        return Verdict(*failing)
     lines = _readable(tuple(message.strip().splitlines()[:3]))
-    type_ = UNREACHABLE if _UNREACHABLE.search(message) else DAMAGED
-    return type_, "; ".join(lines)
+    if _CLOSED.search(message):
+        hint = "chmod o+x on each directory above it; what is in it belongs to PostgreSQL's user"
+        return Verdict(UNREACHABLE, "PostgreSQL's user may not read its directory", hint, lines)
+    return Verdict(UNREACHABLE if _UNREACHABLE.search(message) else DAMAGED, "; ".join(lines))
 
 
-def look(text: str, name: str) -> RepositoryLook:
+def look(text: str, name: str, where: str = "") -> RepositoryLook:
     """What ``info`` gives of one repository. Raises ValueError."""
     # Not strict: what a wrong passphrase makes of a file is quoted as it is.
     stanzas: list[dict[str, Any]] = json.loads(text, strict=False)
@@ -153,7 +165,7 @@ def look(text: str, name: str) -> RepositoryLook:
     # 1: no stanza, 2: no backups yet, 3: one of them
     code, message = statuses[0]["code"], statuses[0]["message"]
     if code not in (0, 1, 2):
-        return RepositoryLook(name, problem=problem(message)[1])
+        return RepositoryLook(name, problem=problem(message, where).why)
     databases = {d["id"]: d for d in stanza.get("db", [])}
     newest = max(databases, default=None)
     backups = sorted((_backup(b, name, databases) for b in stanza.get("backup", [])), key=lambda b: b.label)

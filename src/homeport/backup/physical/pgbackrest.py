@@ -9,16 +9,25 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from homeport.backup.physical import commands, parse
-from homeport.backup.physical.errors import BAD_PASSPHRASE, BUSY, NO_MEMORY, NO_PROGRAM, WRONG_PASSPHRASE
+from homeport.backup.physical.errors import (
+    BAD_PASSPHRASE,
+    BUSY,
+    MISSING,
+    NO_MEMORY,
+    NO_PROGRAM,
+    WRONG_PASSPHRASE,
+)
 from homeport.backup.physical.model import (
     BackupLayout,
     LocalStore,
     PhysicalBackup,
     Progress,
     RepositoryLook,
+    S3Store,
     Settings,
 )
 from homeport.backup.physical.wal import Archive, archives, fork
+from homeport.backup.stores import MOUNT
 from homeport.database import machine
 from homeport.database.commands import as_user
 from homeport.database.model import Layout
@@ -73,12 +82,11 @@ class PgBackRest:
         make_directory(layout.records, 0o700, None)
         make_directory(layout.scratch.parent, 0o755, None)
         make_directory(layout.scratch, 0o755, None)
-        stores = [r.store.path for r in self.settings.repositories if isinstance(r.store, LocalStore)]
         for path in (layout.work, layout.received):
             make_directory(path, 0o700, user)
-        for path in stores:
-            if not path.exists():
-                make_directory(path, 0o700, user)
+        for repository in self.settings.repositories:
+            if isinstance(repository.store, LocalStore):
+                _make_store(repository.store, user)
         for name in ("lock", "spool", "log"):
             make_directory(layout.work / name, 0o700, user)
         self._keep_in_memory(layout, text.reveal(), user)
@@ -142,7 +150,7 @@ class PgBackRest:
             check=False,
         )
         if not ran.ok:
-            self._fail(doing, ran.returncode, ran.stderr + ran.stdout)
+            self._fail(argv, doing, ran.returncode, ran.stderr + ran.stdout)
         return ran.stdout
 
     def work(self, argv: Sequence[str], what: str, doing: str, on_progress: OnProgress) -> str:
@@ -172,32 +180,54 @@ class PgBackRest:
         )
         text = kept.decode("utf-8", "replace")
         if status != 0:
-            self._fail(doing, status, text, opened=True)
+            self._fail(argv, doing, status, text, opened=True)
         on_progress(counter.progress(self._clock.monotonic() - began))
         return text
 
-    def _fail(self, doing: str, status: int, output: str, *, opened: bool = False) -> None:
-        type_, why, details = parse.verdict(status, output, opened=opened)
-        raise type_.error(f"cannot {doing}: {why}", details=details)
+    def _fail(
+        self, argv: Sequence[str], doing: str, status: int, output: str, *, opened: bool = False
+    ) -> None:
+        found = parse.verdict(status, output, opened=opened, where=self._where(commands.repository_of(argv)))
+        raise found.type.error(f"cannot {doing}: {found.why}", hint=found.hint, details=found.details)
+
+    def _where(self, number: int | None) -> str:
+        """The host of a repository's store; "" for a directory, and where it is not known which one."""
+        if number is None and len(self.settings.repositories) == 1:
+            number = 1
+        store = self.settings.repositories[number - 1].store if number is not None else None
+        if not isinstance(store, S3Store):
+            return ""
+        return store.endpoint if store.port == 443 else f"{store.endpoint}:{store.port}"
 
     # Looking
 
     def look(self, name: str) -> RepositoryLook:
         """What a repository holds; a problem is told in it and not raised."""
-        number = self.settings.number(name)
-        return parse.look(self.ask(commands.info(self.layout, number), f"read repository {name}"), name)
+        return parse.look(self._info(name), name, self._where(self.settings.number(name)))
 
     def read(self, name: str) -> RepositoryLook:
         """As :meth:`look`. Raises what is wrong with the repository."""
-        text = self.ask(commands.info(self.layout, self.settings.number(name)), f"read repository {name}")
+        text = self._info(name)
         found = parse.look(text, name)
         if found.problem:
-            type_, why = parse.problem(parse.message(text))
-            raise type_.error(
-                f"cannot read repository {name}: {why}",
-                hint=_hint(name) if type_ is WRONG_PASSPHRASE else "",
+            told = parse.problem(parse.message(text), self._where(self.settings.number(name)))
+            raise told.type.error(
+                f"cannot read repository {name}: {told.why}",
+                hint=_hint(name) if told.type is WRONG_PASSPHRASE else told.hint,
+                details=told.details,
             )
         return found
+
+    def _info(self, name: str) -> str:
+        doing = f"read repository {name}"
+        self.must_be_there(name, doing)
+        return self.ask(commands.info(self.layout, self.settings.number(name)), doing)
+
+    def must_be_there(self, name: str, doing: str) -> None:
+        """pgBackRest takes a directory that is gone for one that holds nothing yet. Raises ``backup.missing_files``."""
+        store = self.settings.repositories[self.settings.number(name) - 1].store
+        if isinstance(store, LocalStore) and _is_gone(store.path):
+            raise MISSING.error(f"cannot {doing}: files are gone: {store.path}", hint=MOUNT)
 
     def backups(self, name: str) -> tuple[PhysicalBackup, ...]:
         """Oldest first. Raises what is wrong with the repository."""
@@ -227,6 +257,7 @@ class PgBackRest:
         """What a repository holds of the log; of the newest cluster version where ``id`` is not given."""
         number = self.settings.number(name)
         doing = f"list the log in repository {name}"
+        self.must_be_there(name, doing)
         paths = parse.listing(self.ask(commands.list_archive(self.layout, number), doing))
         found = archives(paths)
         if not found:
@@ -245,6 +276,20 @@ class PgBackRest:
 
 def _hint(name: str) -> str:
     return f"see that the passphrase of {name} is the one that it was made with"
+
+
+def _make_store(store: LocalStore, user: str | None) -> None:
+    """Nowhere where a disk is not mounted, or the repository's directory is gone."""
+    if _is_gone(store.path) and not _is_gone(store.beside or store.path.parent):
+        make_directory(store.path, 0o700, user)
+
+
+def _is_gone(path: Path) -> bool:
+    """False where that cannot be seen: pgBackRest tells what is in the way."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
 
 
 def make_directory(path: Path, mode: int, user: str | None, *, group: str | None = None) -> None:

@@ -11,10 +11,12 @@ from homeport.backup.physical.errors import (
     FAILED,
     IN_FUTURE,
     MISSING,
+    NO_BUCKET,
     NO_SPACE,
     NOT_STARTED,
     NOTHING_BEFORE,
     OTHER_TIMELINE,
+    REFUSED,
     UNKNOWN,
     UNREACHABLE,
     WAL_GAP,
@@ -32,6 +34,7 @@ from homeport.backup.physical.model import (
 from homeport.backup.physical.pgbackrest import OnProgress, PgBackRest
 from homeport.backup.physical.plan import Served
 from homeport.backup.physical.wal import Archive, Segment, received
+from homeport.backup.stores import CERTIFICATE
 from homeport.database import machine
 from homeport.database.connect import first_line
 from homeport.kernel.clock import Clock
@@ -45,6 +48,9 @@ PASSED_OVER = {
         DAMAGED,
         MISSING,
         UNREACHABLE,
+        CERTIFICATE,
+        REFUSED,
+        NO_BUCKET,
         WRONG_PASSPHRASE,
         WAL_GAP,
         OTHER_TIMELINE,

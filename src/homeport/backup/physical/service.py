@@ -174,6 +174,7 @@ class PhysicalBackups:
         argv = commands.backup(self.layout, self._settings.number(name), full=full)
         doing = f"back up cluster {self._cluster.name} into repository {name}"
         repository = next(r for r in self._settings.repositories if r.name == name)
+        self._program.must_be_there(name, doing)
         room.must_take(repository, doing)
         if isinstance(repository.store, S3Store):
             # One that is silent is found sooner by one who only looks.

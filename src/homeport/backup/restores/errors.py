@@ -13,6 +13,9 @@ NOT_OURS = declare(
     Kind.CONFLICT,
     "A database that somebody else runs cannot be taken back in place.",
 )
+IS_FILE = declare(
+    "restore.sqlite_file", Kind.INVALID, "A SQLite database is brought back with the environment's files."
+)
 SERVER_DOWN = declare(
     "restore.server_down",
     Kind.CONFLICT,

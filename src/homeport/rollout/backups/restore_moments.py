@@ -53,7 +53,7 @@ class Moments:
         if not changes:
             raise BAD_TARGET.error(
                 f"cannot return to before the deploy of {release}: it was never deployed to {environment}",
-                hint="homeport history tells what was",
+                hint="homeport events tells what was",
             )
         change = changes[0]
         points = self._parts.stores.state.restore_points(row.app, row.environment, row.name)
@@ -74,7 +74,7 @@ class Moments:
         else:
             raise BAD_TARGET.error(
                 f"cannot take the data back with {release}: it never served {environment}",
-                hint="homeport history tells what did; homeport restore --at takes the data alone back",
+                hint="homeport events tells what did; homeport restore --at takes the data alone back",
             )
         if not after:
             raise BAD_TARGET.error(

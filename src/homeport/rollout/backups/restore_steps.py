@@ -131,7 +131,7 @@ class RestoreSteps:
         if verdict != Verdict.PROMOTED.value:
             raise NOTHING_SERVES.error(
                 f"cannot take the data back: {release} did not come to serve",
-                hint=f"homeport history; the database was not touched ({id})",
+                hint=f"homeport events tells why; the database was not touched ({id})",
             )
         return {"change": id, "serving": release}
 

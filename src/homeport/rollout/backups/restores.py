@@ -12,6 +12,7 @@ from homeport.backup.physical import errors as _physical
 from homeport.backup.physical.model import Target
 from homeport.backup.restores import plan
 from homeport.backup.restores.errors import (
+    IS_FILE,
     MOVING,
     NO_DATABASE,
     NOT_CONFIRMED,
@@ -28,9 +29,11 @@ from homeport.rollout.backups.restore_steps import RestoreSteps
 from homeport.rollout.backups.restores_attached import AttachedRestores
 from homeport.rollout.backups.restores_files import FileRestores
 from homeport.rollout.data import contracts
+from homeport.rollout.data.wanted import sqlite_file
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
 from homeport.rollout.settings import Settings
+from homeport.spec.model_database import Database
 
 DECLARED = (_files, _physical)
 """Errors that a child may end with: imported, they are in the catalogue."""
@@ -332,10 +335,26 @@ class Restores:
                 f"cannot take back database {wanted} of {app} {environment}: somebody else runs its server",
                 hint=f"homeport restore --database {wanted} takes it back to a dump, without a release; previews have none",
             )
+        self._must_be_no_file(app, environment, name, [d for d in declared if d.engine == "sqlite"])
         there = ", ".join(r.name for r in rows)
         raise NO_DATABASE.error(
             f"cannot find database {wanted} of {app} {environment}",
             hint=f"there are: {there}" if there else "files are brought back by --files",
+        )
+
+    def _must_be_no_file(
+        self, app: AppName, environment: EnvironmentName, name: str | None, files: Sequence[Database]
+    ) -> None:
+        """Raises ``restore.sqlite_file`` where the one that is meant is one of ``files``."""
+        meant = next((d for d in files if d.name == name or (name is None and len(files) == 1)), None)
+        serving = self._parts.state.environment(app, environment).serving
+        if meant is None or serving is None:
+            return
+        directories = {s.name: s.name for s in self._parts.spec(app, environment, serving).storage}
+        path = "/".join(sqlite_file(self._parts.spec(app, environment, serving), meant, directories))
+        raise IS_FILE.error(
+            f"cannot bring back database {meant.name} of {app} {environment} by itself: it is a file, SQLite's",
+            hint=f"homeport restore --files --path {path}",
         )
 
     def _place(self, row: Provisioned, run: str) -> Place:
