@@ -134,8 +134,10 @@ class Watch:
 
     def _tell_of_its_build(self, instance: Instance, problem: HomeportError) -> None:
         """A release from before a recovery into another directory may not be able to start here."""
+        if problem.type not in (NOT_READY, CRASHED):
+            return
         release = self._parts.state.release(instance.app, instance.release)
-        if problem.type in (NOT_READY, CRASHED) and rules.built_elsewhere(release.digest):
+        if rules.built_elsewhere(release.digest):
             problem.hint += (
                 f"; {release.id} was built in the data directory of before a recovery: where it names that still, "
                 f"homeport deploy {release.commit.id[:10]} builds it anew"

@@ -40,7 +40,7 @@ class Rig:
         parts = SimpleNamespace(
             clock=self.clock,
             runtime=runtime,
-            state=SimpleNamespace(store=self),
+            state=SimpleNamespace(store=self, release=lambda *_: SimpleNamespace(digest="0" * 64)),
             masker=lambda: Masker(secrets),
         )
         self.watch = readiness.Watch(parts, lambda: False)
@@ -51,6 +51,7 @@ class Rig:
 
     def wait(self, n=1, start_timeout=20.0):
         instance = SimpleNamespace(
+            release="r2",
             name=f"shop.production.r2.web.{n}", app="shop", environment="production", change="c-1",
             port=20000 + n, created_at=BEGAN,
         )  # fmt: skip
