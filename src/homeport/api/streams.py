@@ -159,7 +159,8 @@ def logged(services: Services, prefix: str, process: str | None) -> tuple[Instan
 def logs(
     services: Services, prefix: str, process: str | None, *, since: str | None, limit: int, last: str | None
 ) -> Iterator[str]:
-    """The newest ``limit`` log lines of an environment's instances, and new ones, for ever: each once.
+    """The newest ``limit`` log lines of an environment's instances, and new ones, for ever: each once. (Of lines that
+    are alike to the letter and the millisecond, one that is written just as this begins may be taken for another.)
 
     The id of a message is ``<time>~<n>``, the line's time and how many of that time were told: given back as
     ``last``, it goes on after them.
