@@ -1,7 +1,7 @@
 """The same as ``test_docs.py`` of the pages about backups, one after the other on one Homeport."""
 
 import pytest
-from pages import BACKUP_PAGES, DOCS, reading
+from pages import BACKUP_PAGES, DOCS, clear_of_the_hour, reading
 
 
 @pytest.fixture(scope="module")
@@ -12,5 +12,6 @@ def reader():
 
 @pytest.mark.parametrize("name", BACKUP_PAGES)
 def test_every_command_of_the_page_does_what_it_says(reader, name):
+    clear_of_the_hour(120)
     reader.run(f"cd {reader.home}")
     reader.read((DOCS / name).read_text("utf-8"))

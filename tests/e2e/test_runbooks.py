@@ -1,7 +1,7 @@
 """Every command of the runbooks, one after the other on the shop that one practises with."""
 
 import pytest
-from pages import DOCS, PRACTICE, RUNBOOKS, reading
+from pages import DOCS, PRACTICE, RUNBOOKS, clear_of_the_hour, reading
 
 
 @pytest.fixture(scope="module")
@@ -13,4 +13,5 @@ def reader():
 
 @pytest.mark.parametrize("name", RUNBOOKS)
 def test_every_command_of_the_runbook_does_what_it_says(reader, name):
+    clear_of_the_hour(60)
     reader.read((DOCS / name).read_text("utf-8"))

@@ -237,7 +237,7 @@ def planted(dsn: str, *, prefix: str = "") -> Iterator[None]:
         for _ in range(60):
             admin.execute("SELECT count(filler) FROM bloated")
         name = admin.execute("SELECT current_database()").fetchone()
-        admin.execute(f"UPDATE pg_database SET datcollversion = '1' WHERE datname = '{name[0]}'".encode())  # type: ignore[index]
+        admin.execute(f"UPDATE pg_database SET datcollversion = '1' WHERE datname = '{name[0]}'".encode())
         admin.execute(f"SELECT pg_create_physical_replication_slot('{prefix}forgotten', true)".encode())
         preparing = session()
         preparing.execute("BEGIN")

@@ -68,6 +68,10 @@ replicas = {replicas}
 [routes]
 "{host}" = "web"
 
+[backup]
+schedule = "0 0 1 1 *"
+full = "0 0 1 1 *"
+
 [rollout]
 drain = "3s"
 keep_warm = "{keep_warm}"

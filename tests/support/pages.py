@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,6 +199,12 @@ class Reader:
         """End every Homeport that the page started."""
         for file in self.home.rglob("homeport.json"):
             subprocess.run([HOMEPORT, "down", "--data-dir", file.parent], capture_output=True, timeout=60)
+
+
+def clear_of_the_hour(seconds: float) -> None:
+    """Wait where a page of so many seconds would meet the backup that the apps of the pages have by the hour."""
+    while (past := time.time() % 3600) < 30 or past > 3600 - seconds:
+        time.sleep(1)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def test_sessions_of_servers_known_and_not(case: Case) -> None:
 
 
 def shop(state: EdgeState, **settings: object) -> EdgeState:
-    changed = replace(state.services[0], **settings)  # type: ignore[arg-type]
+    changed = replace(state.services[0], **settings)
     return replace(state, services=(changed, *state.services[1:]))
 
 

@@ -254,7 +254,7 @@ def test_roles_of_the_target_take_over(database: psycopg.Connection[Any]) -> Non
     source, target = (SimpleNamespace(database=of, owner=f"{of}_owner") for of in ("src", "dst"))
     for _ in range(2):  # done again, it changes nothing
         with database.transaction():
-            applying.give_roles(database, source, target)  # type: ignore[arg-type]
+            applying.give_roles(database, source, target)
     assert (
         one(database, "SELECT relacl::text FROM pg_class WHERE relname = 't'")
         == "{dst_owner=arwdDxt/dst_owner,dst_app=r/dst_owner}"

@@ -79,7 +79,7 @@ class Box:
             "same": same,
             "clusters": {"main": False},
         }
-        return works_prepare.prepare(self, request)  # type: ignore[arg-type]
+        return works_prepare.prepare(self, request)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def home() -> Iterator[FilesHome]:
 
 
 def work(home: FilesHome, what: str, **request: Any) -> Any:
-    box = Box(home.data, None, None, None, home.clock)  # type: ignore[arg-type]
+    box = Box(home.data, None, None, None, home.clock)
     asked = {"series": "shop.production", "at": None, "label": "", "repository": "", **request}
     return works.WORKS[what](box, asked, lambda kind, values: None)
 
@@ -113,7 +113,7 @@ def test_files_come_back_and_the_former_ones_stay(home: FilesHome, monkeypatch: 
     assert orders(database) == 50
     assert list(layout.restored.iterdir()) == []
     assert home.left() == []
-    box = Box(home.data, None, None, None, home.clock)  # type: ignore[arg-type]
+    box = Box(home.data, None, None, None, home.clock)
     kept = works.kept(box)
     assert {(k["app"], k["environment"], k["kind"]) for k in kept} == {("shop", "production", "files")}
     [name] = [k["name"] for k in kept]

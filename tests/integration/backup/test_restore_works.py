@@ -59,7 +59,7 @@ class Shop:
         self.databases = Databases(home.data, store, home.services, FakeSecrets(), home.clock)
         ready = self.databases.ensure("shop", "production", (Database("main", extensions=("pg_trgm",)),), 2)
         self.url = ready[0].url.reveal()
-        self.box = Box(home.data, DatabaseState(store), None, home.services, home.clock)  # type: ignore[arg-type]
+        self.box = Box(home.data, DatabaseState(store), None, home.services, home.clock)
         with self.databases.connect_as_owner("shop", "production", "main") as owner:
             owner.execute("CREATE TABLE customers (id int PRIMARY KEY, name text)")
             owner.execute(

@@ -224,7 +224,7 @@ class Rig:
         self.log_limits: tuple[str, ...] = ()
 
     @property
-    def layout(self):  # type: ignore[no-untyped-def]
+    def layout(self):
         return self.edge.layout
 
     def backend(self, name: str) -> Backend:
@@ -232,7 +232,7 @@ class Rig:
         return self.backends[name]
 
     def server(self, name: str, weight: int = 100, **more: object) -> Server:
-        return Server(name, self.backends[name].port, weight, **more)  # type: ignore[arg-type]
+        return Server(name, self.backends[name].port, weight, **more)
 
     def state(
         self,
@@ -243,7 +243,7 @@ class Rig:
         **settings: object,
     ) -> EdgeState:
         settings = {"check_interval": 0.2, "check_timeout": 1.0, "unhealthy_after": 2, **settings}
-        service = Service(SHOP, servers, **settings)  # type: ignore[arg-type]
+        service = Service(SHOP, servers, **settings)
         return EdgeState(Bind("127.0.0.1", self.port), https, (service, *more), routes, drain_limit=60.0)
 
     def spawn(self) -> subprocess.Popen[bytes]:

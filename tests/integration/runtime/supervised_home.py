@@ -62,7 +62,7 @@ class Home:
         self.child: subprocess.Popen[bytes] | None = None
 
     def spec(self, n: int, command: str, *environment: tuple[str, str], **more: object) -> InstanceSpec:
-        return InstanceSpec(name(n), command, str(self.data), environment, **more)  # type: ignore[arg-type]
+        return InstanceSpec(name(n), command, str(self.data), environment, **more)
 
     def start(self, spec: InstanceSpec) -> InstanceName:
         self.runtime.start(spec)
@@ -159,5 +159,5 @@ class Home:
         for instance in names:
             record = launched(self.layout, instance)
             groups = list(record.cgroups) if record else []
-            wait_for(lambda groups=groups: cgroup.remove(groups), what="the end of the cgroups")  # type: ignore[misc]
+            wait_for(lambda groups=groups: cgroup.remove(groups), what="the end of the cgroups")
         shutil.rmtree(self.root)

@@ -95,11 +95,11 @@ def test_a_stop_before_there_is_a_process(home: JobsHome) -> None:
     home.jobs.stop(waiting, "bob")
     assert home.state_of(waiting) is RunState.STOPPED
     id_ = home.run_now()
-    launch, home.jobs._rounds._launch = home.jobs._rounds._launch, lambda *_: None  # type: ignore[method-assign]
+    launch, home.jobs._rounds._launch = home.jobs._rounds._launch, lambda *_: None
     home.jobs.tick()
     assert home.state_of(id_) is RunState.RUNNING
     home.jobs.stop(id_, "bob")
-    home.jobs._rounds._launch = launch  # type: ignore[method-assign]
+    home.jobs._rounds._launch = launch
     assert (home.ended(id_).state, home.printed(id_)) == (RunState.STOPPED, [])
 
 
@@ -125,7 +125,7 @@ def test_a_run_of_a_runner_that_is_gone_is_lost(home: JobsHome, claim: str) -> N
     """After a reboot, say: its pid may be another's by now."""
     home.job("echo up")
     id_ = home.run_now()
-    home.jobs._rounds._launch = lambda *_: None  # type: ignore[method-assign]
+    home.jobs._rounds._launch = lambda *_: None
     home.jobs.tick()
     files = home.jobs._rounds.files(id_)
     files.prepare({})
@@ -175,7 +175,7 @@ def test_a_target_that_raises_fails_the_run(home: JobsHome) -> None:
     def refuse(*_: Any) -> Any:
         raise UNKNOWN_USER.error("cannot read the secret TOKEN: nobody is there")
 
-    home.instance = refuse  # type: ignore[method-assign]
+    home.instance = refuse
     run = home.ended(home.run_now())
     assert (run.state, run.exit) == (RunState.FAILED, "cannot read the secret TOKEN: nobody is there")
     assert home.ended("shop.production.cron.report.2").attempt == 2

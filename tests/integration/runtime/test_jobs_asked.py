@@ -26,7 +26,7 @@ def home() -> Iterator[JobsHome]:
 
 def refused(call: object, *args: object) -> HomeportError:
     with pytest.raises(HomeportError) as e:
-        call(*args)  # type: ignore[operator]
+        call(*args)
     assert e.value.sentence.startswith("cannot ")
     return e.value
 
@@ -42,7 +42,7 @@ def test_what_does_not_exist(home: JobsHome) -> None:
     assert refused(jobs.output, "../../state", 5).code == "runtime.unknown_cron_run"
     assert refused(jobs.stop, "nothing", "ann").code == "runtime.unknown_cron_run"
     assert jobs.history(SHOP, PRODUCTION, "report", 5) == ()
-    assert jobs.list(SHOP, "staging") == ()  # type: ignore[arg-type]
+    assert jobs.list(SHOP, "staging") == ()
 
 
 def test_list_tells_the_next_time_and_the_last_run(home: JobsHome) -> None:

@@ -57,7 +57,7 @@ time.sleep(1000)
 def test_one_that_ignores_sigterm_is_killed_after_its_grace(home: Home) -> None:
     instance = home.start(home.spec(1, home.script(IGNORES_TERM), stop_grace=1.0))
     home.wait_line(instance, "up")
-    pid = home.status(instance).pid  # type: ignore[union-attr]
+    pid = home.status(instance).pid
     assert pid is not None
     home.runtime.stop((instance,))
     assert not is_alive(pid)
@@ -121,7 +121,7 @@ def test_a_killed_instance_comes_back(home: Home) -> None:
     assert first is not None
     os.kill(first, 9)
     wait_for(lambda: (s := home.status(instance)) and s.pid not in (None, first), what="a new process")
-    assert home.status(instance).exit == "signal 9 (SIGKILL)"  # type: ignore[union-attr]
+    assert home.status(instance).exit == "signal 9 (SIGKILL)"
 
 
 def test_a_child_left_over_from_a_crash_does_not_keep_the_port(home: Home) -> None:

@@ -118,13 +118,13 @@ def test_an_overlong_line_is_split(home: Home) -> None:
 
 def test_a_full_disk_drops_lines_and_tells_how_many(tmp_path: Path) -> None:
     log = logd.Log("/dev/full")
-    log._open = lambda: setattr(log, "fd", os.open("/dev/full", os.O_WRONLY))  # type: ignore[method-assign]
+    log._open = lambda: setattr(log, "fd", os.open("/dev/full", os.O_WRONLY))
     log.write(b"one\ntwo", b"T ")
     log.write(b"three", b"T ")
     assert log.dropped == 3
     log.close()
     path = tmp_path / "log"
-    log._open = lambda: setattr(log, "fd", os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))  # type: ignore[method-assign]
+    log._open = lambda: setattr(log, "fd", os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     log.write(b"four", b"T ")
     log.close()
     assert path.read_text() == "T homeport: 3 lines were lost here: no space on the disk\nT four\n"
@@ -266,4 +266,4 @@ def test_a_new_instance_is_followed_from_its_first_line_and_others_are_not(layou
     assert [(instance, text) for _, instance, text in seen] == [(A, "line 3"), (name(2), "line 7")]
     layout.log(A).unlink()
     assert next(follow) is None
-    follow.close()  # type: ignore[attr-defined]
+    follow.close()

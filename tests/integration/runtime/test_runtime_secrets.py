@@ -183,11 +183,11 @@ def make_foreign(key: Path) -> str:
 def test_without_its_key_an_instance_does_not_start_and_says_why(home: Home, spoil: object) -> None:
     secrets = sealed(home, TOKEN=VALUE)
     before = home.layout.key_file.read_bytes()
-    why = spoil(home.layout.key_file)  # type: ignore[operator]
+    why = spoil(home.layout.key_file)
     instance = home.start(home.spec(1, "echo started; exec sleep 1000", secrets=secrets))
     lines = home.wait_line(instance, f"homeport: cannot start {instance}: {why}")
     assert lines[0] == f"homeport: output is withheld because its secrets cannot be opened: {why}"
-    wait_for(lambda: (home.status(instance) or home.status(instance)).exit == "status 111")  # type: ignore[union-attr]
+    wait_for(lambda: (home.status(instance) or home.status(instance)).exit == "status 111")
     home.layout.key_file.unlink(missing_ok=True)
     home.layout.key_file.touch(0o600)
     home.layout.key_file.write_bytes(before)
@@ -228,7 +228,7 @@ def test_new_secrets_under_an_old_name_are_masked_from_the_first_byte(home: Home
         home.layout.instance(instance).read_text().replace(secrets[0][1], seal_box(home).seal(VALUE))
     )
     pids = len(home.runtime.log_tail(instance))
-    wait_for(lambda: (home.status(instance) or home.status(instance)).exit)  # type: ignore[union-attr]
+    wait_for(lambda: (home.status(instance) or home.status(instance)).exit)
     os.kill(pid, signal.SIGCONT)
     wait_for(lambda: len(home.runtime.log_tail(instance)) > pids + 2, seconds=30)
     assert_nowhere(home, VALUE)

@@ -35,7 +35,7 @@ def test_orphans_serve_on_beside_a_new_supervisord_until_they_are_stopped(home: 
     spec = home.server()
     home.runtime.start(spec)
     wait_for(lambda: serves(spec.port))
-    pid = home.status(spec.name).pid  # type: ignore[union-attr]
+    pid = home.status(spec.name).pid
     home.kill_supervisord()
     assert set_aside(home.data) == (spec.name,)
     assert end_orphaned_services(home.data, ("logd",), RealClock()) == ("logd",)
@@ -47,7 +47,7 @@ def test_orphans_serve_on_beside_a_new_supervisord_until_they_are_stopped(home: 
     assert serves(spec.port)
     assert home.runtime.owns_listener(spec.name, spec.port)
     home.runtime.start(spec)  # it is there already
-    assert home.status(spec.name).pid == pid  # type: ignore[union-attr]
+    assert home.status(spec.name).pid == pid
     home.runtime.stop((spec.name,))
     assert home.runtime.observe() == ()
     assert not serves(spec.port)
@@ -76,7 +76,7 @@ def test_an_orphan_without_its_environment_is_known_by_its_process(home: Home) -
     home.kill_supervisord()
     assert set_aside(home.data) == (instance,)
     home.supervise()
-    assert home.status(instance).state is InstanceState.ORPHANED  # type: ignore[union-attr]
+    assert home.status(instance).state is InstanceState.ORPHANED
     home.runtime.stop((instance,))
     assert pid is not None and not is_alive(pid)
 
@@ -119,7 +119,7 @@ def test_a_second_copy_started_by_mistake_takes_over(home: Home) -> None:
     spec = home.server()
     home.runtime.start(spec)
     wait_for(lambda: serves(spec.port))
-    first = home.status(spec.name).pid  # type: ignore[union-attr]
+    first = home.status(spec.name).pid
     home.kill_supervisord()
     home.supervise()
     wait_for(lambda: (s := home.status(spec.name)) and s.state is InstanceState.RUNNING and s.pid != first)

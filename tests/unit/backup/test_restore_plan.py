@@ -83,7 +83,7 @@ def test_names_beside_fit_and_stay_apart() -> None:
     "target", [Newest(), OfBackup("20261121-030000F"), AtTime(AT), AtPoint("before_r2", "0/16B3748", AT)]
 )
 def test_targets_are_the_same_after_they_were_sent(target: object) -> None:
-    assert target_of(target_document(target)) == target  # type: ignore[arg-type]
+    assert target_of(target_document(target)) == target
 
 
 def test_losses_are_of_tables_that_differ() -> None:

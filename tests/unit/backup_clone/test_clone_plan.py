@@ -7,7 +7,7 @@ from homeport.spec.model_backup import Mask
 
 
 def column(name: str, type_: str = "text", table: str = "users", **more: object) -> Column:
-    return Column("public", table, name, type_, type_, **more)  # type: ignore[arg-type]
+    return Column("public", table, name, type_, type_, **more)
 
 
 def plan(catalog: Catalog, **masks: str) -> tuple[tuple[Masked, ...], list[str]]:

@@ -39,7 +39,7 @@ ORDER = ("local", "far")
 
 
 def labels(target: object) -> list[str]:
-    return [b.label for b in candidates((ONE, TWO, FAR), target, ORDER)]  # type: ignore[arg-type]
+    return [b.label for b in candidates((ONE, TWO, FAR), target, ORDER)]
 
 
 def test_the_newest_before_the_moment_comes_first() -> None:
@@ -172,7 +172,7 @@ def codes(look: ServerLook = LOOK, numbers: tuple[int, ...] = (8, 9), runs: bool
 )
 def test_each_thing_that_endangers_a_recovery(change: dict[str, object], code: str) -> None:
     assert codes() == []
-    assert codes(replace(LOOK, **change)) == [code]  # type: ignore[arg-type]
+    assert codes(replace(LOOK, **change)) == [code]
 
 
 def test_what_is_no_danger() -> None:

@@ -21,12 +21,12 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
     lifecycle = SimpleNamespace()
     session = Session(
         data_dir=Path("/data"),
-        clock=SimpleNamespace(now=lambda: NOW),  # type: ignore[arg-type]
+        clock=SimpleNamespace(now=lambda: NOW),
         directory=tmp_path,
         variables={},
         lifecycle=lifecycle,
         app_option="shop",
-        _client=client,  # type: ignore[arg-type]
+        _client=client,
     )
     made = Cli(session, client, lifecycle)
 

@@ -100,7 +100,7 @@ def test_rights_are_given_before_anyone_may_log_in():
 
 
 def ready(**values: object) -> Provisioned:
-    return replace(ROW, state="ready", **values)  # type: ignore[arg-type]
+    return replace(ROW, state="ready", **values)
 
 
 def seen(**passwords: bool) -> Seen:

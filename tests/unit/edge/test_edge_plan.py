@@ -24,7 +24,7 @@ def state(*servers: Server, routes: tuple[Route, ...] = (Route("*", "/", SHOP),)
 
 
 def server(name: str, weight: int = 100, **more: object) -> Server:
-    return Server(name, 9000 + ord(name[0]), weight, **more)  # type: ignore[arg-type]
+    return Server(name, 9000 + ord(name[0]), weight, **more)
 
 
 def shop(*servers: Server, stick: str = "", asleep: bool = False) -> EdgeState:
@@ -120,7 +120,7 @@ class HaproxyModel:
 
     def _change(self, name: str, **change: object) -> None:
         found = self._find(name)
-        self.servers[found.service, found.name] = replace(found, **change)  # type: ignore[arg-type]
+        self.servers[found.service, found.name] = replace(found, **change)
 
     def serving(self) -> int:
         """The sum of weights that take new requests of the shop."""

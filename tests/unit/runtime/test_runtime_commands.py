@@ -18,7 +18,7 @@ NAME = InstanceName("shop.production.r1.web.1")
 
 
 def spec(command: str = "serve", **more: object) -> InstanceSpec:
-    return InstanceSpec(NAME, command, "/srv/app", (("PORT", "20001"),), **more)  # type: ignore[arg-type]
+    return InstanceSpec(NAME, command, "/srv/app", (("PORT", "20001"),), **more)
 
 
 def test_program_file() -> None:

@@ -40,9 +40,19 @@ class DataOwners:
             clusters=self._clusters(asked),
             files=self._files(asked),
             dumps=self._dumps(),
-            schedules=tuple(b for b in asked.values() if b is not None),
+            schedules=self._schedules(asked),
             drills=self._drills(asked),
         )
+
+    def _schedules(self, asked: Asked) -> tuple[Backup, ...]:
+        """Of those that ask for one. Who has something to be backed up and asks for nothing has the defaults."""
+        stored = {(r.app, r.environment) for r in self._parts.stores.state.databases() if r.state == "ready"}
+        stored |= {(d.app, d.environment) for d in self._dumps()}
+        stored |= {of for of in asked if self._has_storage(*of)}
+        return tuple(b or Backup() for of, b in asked.items() if b is not None or of in stored)
+
+    def _has_storage(self, app: str, environment: str) -> bool:
+        return (self._parts.data_dir / "storage" / app / environment).is_dir()
 
     def _environments(self) -> list[Environment]:
         return [e for e in self._parts.state.environments() if not e.name.startswith(PREVIEW)]
@@ -130,11 +140,7 @@ class DataOwners:
         }
         own = together(list(keeps.values()))
         of_all = slowest(b for b in asked.values() if b is not None)
-        here = [
-            (app, environment)
-            for app, environment in asked
-            if (self._parts.data_dir / "storage" / app / environment).is_dir()
-        ]
+        here = [of for of in asked if self._has_storage(*of)]
         asks = {f"{e.app}.{e.name}": self._of_sqlite(e) for e in self._environments()}
         return tuple(
             WantedFiles(s, keeps.get(s.series, own), rates.get(s.series, of_all), asks.get(s.series, ()))

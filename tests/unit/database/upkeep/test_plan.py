@@ -18,7 +18,7 @@ def upkeep(kind: str, what: str = "sales", schedule: str = "0 3 * * *") -> Upkee
 
 
 def seen(kind: str, **more: object) -> Seen:
-    return Seen(VIEW, kind, 8192, 10.0, **more)  # type: ignore[arg-type]
+    return Seen(VIEW, kind, 8192, 10.0, **more)
 
 
 def test_a_target_without_a_schema_is_in_public() -> None:
