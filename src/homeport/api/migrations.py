@@ -9,10 +9,9 @@ from homeport.api import wire_migrations as shapes
 from homeport.api.parameters import BROKEN, ENVIRONMENT, REFUSED, Actor, App, Environment, Key, once
 from homeport.api.services import Services
 from homeport.kernel.errors import Kind, declare
-from homeport.kernel.ids import AppName, EnvironmentName, ReleaseId
+from homeport.kernel.ids import PRODUCTION, AppName, EnvironmentName, ReleaseId
 from homeport.rollout.data.schemas import Asked, Schemas
 from homeport.rollout.model import Change, ChangeKind
-from homeport.spec.model import PRODUCTION
 
 NOT_CONFIRMED = declare(
     "api.migration_not_confirmed",

@@ -2,39 +2,14 @@
 
 import errno
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from homeport.api.client import Client
-from homeport.cli import (
-    backup,
-    begin,
-    cancel,
-    ci,
-    clone,
-    compare,
-    cron,
-    db,
-    dora,
-    drill,
-    git,
-    look,
-    migrate,
-    modes,
-    pipeline,
-    preview,
-    receive,
-    recover,
-    restore,
-    rollout,
-    screen,
-    secrets,
-    settings,
-    ship,
-)
-from homeport.cli import run as oneoff
+from homeport.cli import screen
 from homeport.cli.context import Session, pass_session
 from homeport.kernel.errors import HomeportError, Kind, declare
 
@@ -175,7 +150,133 @@ def _common_options() -> list[click.Option]:
     ]
 
 
+COMPLETED: dict[tuple[str, str], Completed] = {
+    ("rollback", "release"): _targets,
+    ("cancel", "change"): _running,
+    ("scale", "counts"): _counts,
+    ("destroy", "target"): _apps,
+    ("destroy", "confirmed"): _apps,
+    ("logs", "process"): _processes,
+    ("logs", "build"): _releases,
+    ("exec", "process"): _processes,
+    ("run", "process"): _processes,
+    ("promote", "source"): _environments,
+    ("promote", "target"): _environments,
+    ("env unset", "names"): _variables,
+    ("secrets set", "name"): _secrets,
+    ("secrets reveal", "name"): _secrets,
+    ("secrets unset", "name"): _secrets,
+    ("config show", "process"): _processes,
+    ("config diff", "first"): _environments,
+    ("config diff", "second"): _environments,
+    ("config diff", "process"): _processes,
+    ("diff", "before"): _releases,
+    ("diff", "after"): _releases,
+    ("preview show", "name"): _previews,
+    ("preview extend", "name"): _previews,
+    ("preview remove", "name"): _previews,
+    ("pipeline show", "which"): _runs,
+    ("pipeline logs", "which"): _runs,
+    ("pipeline cancel", "which"): _runs,
+    ("pipeline retry", "which"): _runs,
+    ("approve", "which"): _waiting,
+    ("reject", "which"): _waiting,
+    ("cron run", "job"): _jobs,
+    ("cron history", "job"): _jobs,
+    ("cron pause", "job"): _jobs,
+    ("cron resume", "job"): _jobs,
+}
+"""What completes which parameter, by command and name."""
+
+
+WHERE: dict[str, tuple[str, str]] = {
+    "approve": ("pipeline", "approve"),
+    "apps": ("look", "apps"),
+    "backup": ("backup", "backup"),
+    "cache": ("db", "cache"),
+    "cancel": ("cancel", "cancel"),
+    "ci": ("ci", "ci"),
+    "clone": ("clone", "clone"),
+    "config": ("settings", "config"),
+    "cron": ("cron", "cron"),
+    "db": ("db", "db"),
+    "deploy": ("ship", "deploy"),
+    "destroy": ("ship", "destroy"),
+    "diff": ("compare", "diff"),
+    "doctor": ("look", "doctor"),
+    "dora": ("dora", "dora"),
+    "drill": ("drill", "drill"),
+    "env": ("settings", "env"),
+    "events": ("look", "events"),
+    "exec": ("run", "exec_"),
+    "git-key": ("git", "git_key"),
+    "git-receive": ("receive", "git_receive"),
+    "git-shell": ("git", "git_shell"),
+    "init": ("begin", "init"),
+    "logs": ("look", "logs"),
+    "maintenance": ("modes", "maintenance"),
+    "migrate": ("migrate", "migrate"),
+    "pipeline": ("pipeline", "pipeline"),
+    "preview": ("preview", "preview"),
+    "promote": ("ship", "promote"),
+    "ps": ("look", "ps"),
+    "read-only": ("modes", "read_only"),
+    "recover": ("recover", "recover"),
+    "reject": ("pipeline", "reject"),
+    "releases": ("look", "releases"),
+    "remote": ("git", "remote"),
+    "restart": ("ship", "restart"),
+    "restore": ("restore", "restore"),
+    "rollback": ("ship", "rollback"),
+    "rollout": ("rollout", "rollout"),
+    "run": ("run", "run"),
+    "scale": ("ship", "scale"),
+    "secrets": ("secrets", "secrets"),
+    "source": ("git", "source"),
+    "status": ("look", "status"),
+}
+"""In which module of ``homeport.cli`` a command is, and its name there. It is imported when it is asked for: a
+command would spend half its time on all the others."""
+
+
+class _Commands(click.Group):
+    """Those of ``WHERE``, and what is declared here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *WHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in WHERE and cmd_name not in self.commands:
+            module, name = WHERE[cmd_name]
+            self.add_command(getattr(import_module(f"homeport.cli.{module}"), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        _complete(name or cmd.name or "", cmd)
+        _extend(cmd)
+        super().add_command(cmd, name)
+
+
+def _complete(path: str, command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            _complete(f"{path} {name}".strip(), child)
+    for parameter in command.params:
+        known = COMPLETED.get((path, parameter.name or ""))
+        if known is not None:
+            parameter.type = _Value(known)
+
+
+def _extend(command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for child in command.commands.values():
+            _extend(child)
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        command.params.extend(_common_options())
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     params=_common_options(),
 )
@@ -244,119 +345,6 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(cli, {}, "homeport", "_HOMEPORT_COMPLETE").source())
-
-
-for command in (
-    begin.init,
-    ship.deploy,
-    ship.rollback,
-    cancel.cancel,
-    pipeline.pipeline,
-    pipeline.approve,
-    pipeline.reject,
-    look.releases,
-    look.status,
-    look.ps,
-    look.logs,
-    ship.scale,
-    ship.promote,
-    rollout.rollout,
-    settings.env,
-    settings.config,
-    secrets.secrets,
-    compare.diff,
-    migrate.migrate,
-    modes.maintenance,
-    modes.read_only,
-    cron.cron,
-    db.db,
-    backup.backup,
-    recover.recover,
-    restore.restore,
-    drill.drill,
-    clone.clone,
-    db.cache,
-    git.remote,
-    git.source,
-    git.git_key,
-    git.git_shell,
-    receive.git_receive,
-    ci.ci,
-    preview.preview,
-    oneoff.run,
-    oneoff.exec_,
-    ship.restart,
-    look.events,
-    dora.dora,
-    look.apps,
-    ship.destroy,
-    look.doctor,
-):
-    cli.add_command(command)
-
-
-COMPLETED: dict[tuple[str, str], Completed] = {
-    ("rollback", "release"): _targets,
-    ("cancel", "change"): _running,
-    ("scale", "counts"): _counts,
-    ("destroy", "target"): _apps,
-    ("destroy", "confirmed"): _apps,
-    ("logs", "process"): _processes,
-    ("logs", "build"): _releases,
-    ("exec", "process"): _processes,
-    ("run", "process"): _processes,
-    ("promote", "source"): _environments,
-    ("promote", "target"): _environments,
-    ("env unset", "names"): _variables,
-    ("secrets set", "name"): _secrets,
-    ("secrets reveal", "name"): _secrets,
-    ("secrets unset", "name"): _secrets,
-    ("config show", "process"): _processes,
-    ("config diff", "first"): _environments,
-    ("config diff", "second"): _environments,
-    ("config diff", "process"): _processes,
-    ("diff", "before"): _releases,
-    ("diff", "after"): _releases,
-    ("preview show", "name"): _previews,
-    ("preview extend", "name"): _previews,
-    ("preview remove", "name"): _previews,
-    ("pipeline show", "which"): _runs,
-    ("pipeline logs", "which"): _runs,
-    ("pipeline cancel", "which"): _runs,
-    ("pipeline retry", "which"): _runs,
-    ("approve", "which"): _waiting,
-    ("reject", "which"): _waiting,
-    ("cron run", "job"): _jobs,
-    ("cron history", "job"): _jobs,
-    ("cron pause", "job"): _jobs,
-    ("cron resume", "job"): _jobs,
-}
-"""What completes which parameter, by command and name."""
-
-
-def _complete(path: str, command: click.Command) -> None:
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            _complete(f"{path} {name}".strip(), child)
-    for parameter in command.params:
-        known = COMPLETED.get((path, parameter.name or ""))
-        if known is not None:
-            parameter.type = _Value(known)
-
-
-_complete("", cli)
-
-
-def _extend(command: click.Command) -> None:
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            _extend(child)
-    if not isinstance(command, click.Group) or command.invoke_without_command:
-        command.params.extend(_common_options())
-
-
-for each in cli.commands.values():
-    _extend(each)
 
 
 def run(session: Session, arguments: list[str]) -> int:

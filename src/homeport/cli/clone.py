@@ -7,7 +7,7 @@ import click
 
 from homeport.cli import backup_view, screen
 from homeport.cli.context import Session, name, pass_session
-from homeport.spec.model import PRODUCTION
+from homeport.kernel.ids import PRODUCTION
 
 FAILED = 7
 UNMASKED = "backup.unmasked"

@@ -2,19 +2,21 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from homeport.api.client import Client
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
-from homeport.kernel.ids import is_name
-from homeport.spec.model import PRODUCTION, Spec
-from homeport.spec.parse import parse
+from homeport.kernel.ids import PRODUCTION, is_name
+
+if TYPE_CHECKING:
+    from homeport.spec.model import Spec
 
 NO_APP = declare("cli.no_app", Kind.INVALID, "A command cannot tell which app is meant.")
 BAD_NAME = declare(
@@ -32,6 +34,28 @@ def name(what: str, text: str) -> str:
             hint="1 to 40 of a-z, 0-9 and inner hyphens, beginning with a letter",
         )
     return text
+
+
+def _of_app(text: str, key: str) -> str | None:
+    """A text in ``[app]`` of a homeport.toml; None where none stands there.
+
+    The rest is not looked at: a file in the middle of an edit must not stand in the way of a rollback, nor have
+    it take back another environment.
+    """
+    try:
+        found = tomllib.loads(text).get("app", {}).get(key)
+    except (tomllib.TOMLDecodeError, AttributeError):
+        line = rf"""^\s*\[app\]\s*(?:#.*)?$[^\[]*?^\s*{key}\s*=\s*["']([^"']+)["']"""
+        match = re.search(line, text, re.MULTILINE)
+        found = match[1] if match else None
+    return found if isinstance(found, str) else None
+
+
+def _parsed(text: str, path: Path) -> "Spec":
+    # Most commands read no more than a name: what reads all of it takes a tenth of a second to be imported.
+    from homeport.spec.parse import parse
+
+    return parse(text, path=str(path))
 
 
 @dataclass
@@ -84,32 +108,25 @@ class Session:
                 hint="go to the app's repository, or name it with --app; homeport init starts a new one",
             )
         text = (project / SPEC).read_text("utf-8", "replace")
-        try:
-            return parse(text, path=str(project / SPEC)).app
-        except HomeportError:
-            # A file in the middle of an edit must not stand in the way of a rollback.
-            found = re.search(
-                r"""^\s*\[app\]\s*(?:#.*)?$[^\[]*?^\s*name\s*=\s*["']([^"']+)["']""", text, re.MULTILINE
-            )
-            if found is None or not is_name(found[1]):
-                raise
-            return found[1]
+        told = _of_app(text, "name")
+        return told if told and is_name(told) else _parsed(text, project / SPEC).app
 
     @property
     def environment(self) -> str:
         """The environment meant: ``--env``, else the one that the app's homeport.toml names as its default."""
         if self.environment_option is not None:
             return name("environment", self.environment_option)
-        spec = self._spec_here()
-        return spec.default_environment if spec is not None else PRODUCTION
+        project = self.project() if self.app_option is None else None
+        told = _of_app((project / SPEC).read_text("utf-8", "replace"), "environment") if project else None
+        return name("environment", told) if told is not None else PRODUCTION
 
-    def _spec_here(self) -> Spec | None:
+    def _spec_here(self) -> "Spec | None":
         """The spec of the app around here; None where there is none, or it cannot be read just now."""
         project = self.project() if self.app_option is None else None
         if project is None:
             return None
         try:
-            return parse((project / SPEC).read_text("utf-8", "replace"), path=str(project / SPEC))
+            return _parsed((project / SPEC).read_text("utf-8", "replace"), project / SPEC)
         except HomeportError:
             return None
 

@@ -12,9 +12,10 @@ from homeport.cli import migrate_view, progress, screen
 from homeport.cli.context import SPEC, Session, pass_session
 from homeport.cli.ship import release_name
 from homeport.kernel.errors import HomeportError, Kind, declare
+from homeport.kernel.ids import PRODUCTION
 from homeport.spec import migration_names
 from homeport.spec.database_names import MAIN
-from homeport.spec.model import PRODUCTION, Spec
+from homeport.spec.model import Spec
 from homeport.spec.model_database import Database
 from homeport.spec.parse import parse
 from homeport.system import files as local

@@ -22,6 +22,9 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z]")
 Such a name is safe as a file name, a supervisor program, an HAProxy identifier and a DNS label.
 """
 
+PRODUCTION = EnvironmentName("production")
+"""Where an app is deployed to when nobody says."""
+
 _RELEASE = re.compile(r"r[1-9][0-9]{0,8}")
 
 

@@ -113,8 +113,9 @@ def _commands(
     group: click.Group, context: click.Context, prefix: str = ""
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
     """Every command that does something, by name: a group too, where it does so without a command of its own."""
-    for name in sorted(group.commands):
-        command = group.commands[name]
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         own = click.Context(command, info_name=name, parent=context)
         if not isinstance(command, click.Group) or command.invoke_without_command:
             yield f"{prefix}{name}", command, own

@@ -8,14 +8,13 @@ from homeport.journal import schema
 from homeport.journal.model import Event
 from homeport.journal.store import Transaction, text_time
 from homeport.kernel.errors import Kind, declare
-from homeport.kernel.ids import AppName, EnvironmentName
+from homeport.kernel.ids import PRODUCTION, AppName, EnvironmentName
 from homeport.rollout import events, state
 from homeport.rollout.data import contracts
 from homeport.rollout.errors import NOT_CONFIRMED
 from homeport.rollout.model import ReleaseState
 from homeport.rollout.parts import Parts
 from homeport.rollout.rollouts import Rollouts
-from homeport.spec.model import PRODUCTION
 from homeport.system import files
 
 KEPT = declare(

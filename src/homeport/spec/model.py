@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from homeport.kernel.ids import AppName, EnvironmentName, ProcessName
+from homeport.kernel.ids import PRODUCTION, AppName, EnvironmentName, ProcessName
 from homeport.spec.model_backup import Backup as Backup
 from homeport.spec.model_database import Cache as Cache
 from homeport.spec.model_database import Database as Database
@@ -273,8 +273,6 @@ class Previews:
 
 PREVIEW = "preview-"
 """What the names of previews' environments begin with."""
-
-PRODUCTION = EnvironmentName("production")
 
 
 @dataclass(frozen=True, slots=True)

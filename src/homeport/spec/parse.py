@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from homeport.kernel.ids import AppName, EnvironmentName
+from homeport.kernel.ids import PRODUCTION, AppName, EnvironmentName
 from homeport.spec.document import read_document
 from homeport.spec.environments import Merged, merge_all
-from homeport.spec.model import PRODUCTION, Build, Maintenance, Process, ReadOnly, Route, Spec
+from homeport.spec.model import Build, Maintenance, Process, ReadOnly, Route, Spec
 from homeport.spec.problems import Problems
 from homeport.spec.read_backup import read_backup
 from homeport.spec.read_database import read_caches, read_databases

@@ -3,6 +3,7 @@
 import json
 import tomllib
 
+import click
 import pytest
 from cli_rig import change, environment
 
@@ -150,5 +151,5 @@ def test_every_completed_parameter_is_there():
     for path, parameter in COMPLETED:
         command = cli
         for name in path.split():
-            command = command.commands[name]
+            command = command.get_command(click.Context(command), name)
         assert parameter in {p.name for p in command.params}, f"{path}: {parameter}"

@@ -38,7 +38,7 @@ def unknown(words: list[str]) -> str:
     for word in words:
         if not isinstance(found, click.Group) or word in OF_ITS_OWN:
             return ""
-        inside = found.commands.get(word)
+        inside = found.get_command(click.Context(found), word)
         if inside is None:
             return "" if found.invoke_without_command and found is not cli else word
         found = inside

@@ -6,12 +6,11 @@ import pytest
 
 from homeport.journal import schema
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.ids import EnvironmentName
+from homeport.kernel.ids import PRODUCTION, EnvironmentName
 from homeport.rollout import state
 from homeport.rollout.jobs import job_targets
 from homeport.rollout.previews import service as previews
 from homeport.rollout.previews import state as table
-from homeport.spec.model import PRODUCTION
 
 SPEC = """
 [app]
