@@ -112,6 +112,21 @@ def router(s: Services) -> APIRouter:
         )
         return run_out(run)
 
+    @router.get(f"{ENVIRONMENT}/backups/files", responses=REFUSED, summary="Which files a backup has")
+    def get_files(
+        app: App,
+        environment: Environment,
+        pattern: Annotated[
+            str, Query(max_length=1000, description="a part of the path, or with * and ? all of it")
+        ] = "",
+        at: Annotated[wired.At | None, Query(description="the newest backup that is not after it")] = None,
+        backup: Annotated[wired.Label, Query(description="this one; its id may be clipped")] = "",
+        repository: Annotated[Name | None, Query(description="read this one; else whichever has it")] = None,
+    ) -> wired.BackedUpFilesOut:
+        moment = Moment(at, backup, "", repository or "")
+        found = s.restores.files_in_backup(AppName(app), EnvironmentName(environment), pattern, moment)
+        return wired.BackedUpFilesOut.model_validate(found)
+
     @router.get(f"{ENVIRONMENT}/restores/kept", responses=REFUSED, summary="What restores have kept")
     def get_kept(app: App, environment: Environment) -> wired.AllKeptOut:
         found = s.restores.kept(AppName(app), EnvironmentName(environment))

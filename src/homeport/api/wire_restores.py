@@ -71,6 +71,22 @@ class MergeRequest(Asked):
     confirm: Confirm = Field("", description="the app's name, once more")
 
 
+class BackedUpFileOut(Wire):
+    path: str = Field(description="in the storage, as --path takes it")
+    kind: Literal["file", "link", "sqlite"]
+    bytes: int
+
+
+class BackedUpFilesOut(Wire):
+    repository: str
+    snapshot: str
+    at: datetime
+    files: list[BackedUpFileOut] = Field(description="the first 10,000 that fit, by path")
+    found: int = Field(description="how many fit")
+    bytes: int = Field(description="of all that fit")
+    of: int = Field(description="how many the backup has")
+
+
 class KeptOut(Wire):
     name: str = Field(examples=["shop_production_before_20261121t163000"])
     kind: Literal["database", "schema", "cluster", "files"]

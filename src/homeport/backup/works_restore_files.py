@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -23,6 +24,7 @@ from homeport.system import files
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 MOST_NAMED = 100
+MOST_LISTED = 10_000
 DEPTH = 3
 """Of a storage directory: ``storage/APP/ENVIRONMENT/NAME``."""
 NEAR = 8
@@ -37,6 +39,51 @@ def chosen(box: Toolbox, request: Request, say: Say) -> Any:
     if parts_of:
         must_hold(box.files().restic(repository).manifest(snapshot)[0], parts_of)
     return {"repository": repository, "snapshot": snapshot.id, "at": text_time(snapshot.at)}
+
+
+def contents(box: Toolbox, request: Request, say: Say) -> Any:
+    """What the newest snapshot of a series that a moment allows holds of files, links and SQLite files whose path in the
+    storage fits ``pattern``: a part of it, or with ``*`` and ``?`` all of it. At most ``MOST_LISTED`` are told; ``found``
+    and ``bytes`` are of all. Raises as :func:`chosen`."""
+    repository, snapshot = newest(box, request)
+    manifest, _ = box.files().restic(repository).manifest(snapshot)
+    copies = {d.copy for d in manifest.databases.values()}
+    root = "/".join(("storage", *request["series"].split("."))) + "/"
+    rows: list[dict[str, Any]] = [
+        {"path": p, "kind": "file", "bytes": f.bytes} for p, f in manifest.files.items() if p not in copies
+    ]
+    rows += [
+        {
+            "path": p,
+            "kind": "sqlite",
+            "bytes": manifest.files[d.copy].bytes if d.copy in manifest.files else 0,
+        }
+        for p, d in manifest.databases.items()
+    ]
+    rows += [{"path": p, "kind": "link", "bytes": 0} for p in manifest.links]
+    inside = [r | {"path": r["path"][len(root) :]} for r in rows if r["path"].startswith(root)]
+    fits = _fits(request.get("pattern") or "")
+    found = sorted((r for r in inside if fits(r["path"])), key=lambda r: r["path"])
+    return {
+        "repository": repository,
+        "snapshot": snapshot.id,
+        "at": text_time(snapshot.at),
+        "files": [r | {"path": shown(r["path"])} for r in found[:MOST_LISTED]],
+        "found": len(found),
+        "bytes": sum(r["bytes"] for r in found),
+        "of": len(inside),
+    }
+
+
+def _fits(pattern: str) -> Callable[[str], bool]:
+    if "*" in pattern or "?" in pattern:
+        return lambda path: fnmatch.fnmatchcase(path, pattern)
+    return lambda path: pattern in path
+
+
+def shown(path: str) -> str:
+    """A path that is no UTF-8, so that it can be told."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def must_hold(manifest: Manifest, paths: Iterable[str]) -> None:
@@ -211,6 +258,7 @@ def newest(box: Toolbox, request: Request) -> tuple[str, Snapshot]:
 WORKS = {
     "restore-files-look": look,
     "restore-files-choose": chosen,
+    "restore-files-contents": contents,
     "restore-files": restore,
     "restore-files-tidy": tidy,
 }

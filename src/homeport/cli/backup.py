@@ -8,7 +8,7 @@ import click
 
 from homeport.cli import backup_view, restore_view, screen
 from homeport.cli.context import Session, name, pass_session
-from homeport.cli.restore import moment
+from homeport.cli.times import moment
 from homeport.kernel.errors import Kind, declare
 from homeport.kernel.units import parse_duration
 
@@ -93,6 +93,31 @@ def list_(session: Session) -> None:
     """Print all backups in all repositories, with their proofs."""
     found = session.patient(LONG_CALL).get("/v1/backups")
     session.show(found, lambda f: backup_view.backups(f, session.clock.now()))
+
+
+@backup.command("files")
+@click.argument("pattern", default="")
+@click.option(
+    "--at", metavar="TIME", help='In the newest backup that is not after it, such as 14:03 or "1 day ago".'
+)
+@click.option("--backup", "label", default="", metavar="ID", help="In this one: homeport backup list")
+@click.option("--repository", metavar="NAME", help="Read this repository; else whichever has it.")
+@pass_session
+def files(session: Session, pattern: str, at: str | None, label: str, repository: str | None) -> None:
+    """Print which files of the environment's storage a backup has: the newest, or the one that is named.
+
+    PATTERN is a part of the path, or with * and ? all of it. homeport restore --files --path brings a file back.
+    """
+    if at and label:
+        raise click.UsageError("name one moment: --at or --backup")
+    found = session.patient(LONG_CALL).get(
+        session.path("/backups/files"),
+        pattern=pattern,
+        at=moment(at, session.clock.now()) if at else None,
+        backup=label,
+        repository=name("repository", repository) if repository else None,
+    )
+    session.show(found, lambda f: backup_view.files(f, session.clock.now()))
 
 
 @backup.command("runs")
@@ -326,7 +351,8 @@ def undelete(session: Session, name_: str, since: str, plan: bool) -> None:
     again.
     """
     path = f"/v1/backups/repositories/{name('repository', name_)}/undelete"
-    found = session.patient(LONG_CALL).send("POST", path, {"since": moment(since), "plan": plan})
+    body = {"since": moment(since, session.clock.now()), "plan": plan}
+    found = session.patient(LONG_CALL).send("POST", path, body)
     session.show(found, backup_view.undeleted)
 
 

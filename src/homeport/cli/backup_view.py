@@ -278,6 +278,23 @@ def _count(passed: int, failed: int) -> str:
     return f"{passed} passed, {failed} failed" if failed else f"{passed} passed" if passed else "-"
 
 
+def files(found: dict[str, Any], now: datetime) -> None:
+    for f in found["files"]:
+        size = "link" if f["kind"] == "link" else format_size(f["bytes"])
+        click.echo(
+            f"{size:>10}  {screen.printable(f['path'])}{'  (SQLite)' if f['kind'] == 'sqlite' else ''}"
+        )
+    more = found["found"] - len(found["files"])
+    if more:
+        screen.note(f"and {more} more: name a part of the path")
+    files = f"{found['of']} file{'' if found['of'] == 1 else 's'}"
+    told = files if found["found"] == found["of"] else f"{found['found']} of {files}"
+    screen.note(
+        f"{told}, {format_size(found['bytes'])}, in backup {found['snapshot'][:10]} of {screen.ago(found['at'], now)}"
+        f" ({screen.local_time(found['at'])}) in {found['repository']}"
+    )
+
+
 def backups(found: dict[str, Any], now: datetime) -> None:
     rows = [
         (

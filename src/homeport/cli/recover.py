@@ -10,7 +10,7 @@ import click
 from homeport.cli import backup_view, screen
 from homeport.cli.backup import asked, place_of
 from homeport.cli.context import Session, pass_session
-from homeport.cli.restore import moment as moment_of
+from homeport.cli.times import moment as moment_of
 from homeport.kernel.units import format_duration, format_size
 
 
@@ -59,8 +59,14 @@ def recover(
     called again. Exit status 1 where not everything could be brought back.
     """
     place, keys = place_of(session, "recover", path, endpoint, bucket, prefix, region, ca)
-    moment = datetime.fromisoformat(moment_of(before)).astimezone(UTC) if before else None
-    since = datetime.fromisoformat(moment_of(undelete_since)).astimezone(UTC) if undelete_since else None
+    moment = (
+        datetime.fromisoformat(moment_of(before, session.clock.now())).astimezone(UTC) if before else None
+    )
+    since = (
+        datetime.fromisoformat(moment_of(undelete_since, session.clock.now())).astimezone(UTC)
+        if undelete_since
+        else None
+    )
     session.lifecycle.check_recover(session.data_dir, place)
     passphrase = asked(session, confirm=False)
     try:

@@ -1,18 +1,14 @@
 """Commands that bring back what was backed up."""
 
 import sys
-from datetime import datetime
 from typing import Any
 
 import click
 
 from homeport.cli import backup_view, restore_view, screen
 from homeport.cli.context import Session, name, pass_session
-from homeport.kernel.errors import Kind, declare
+from homeport.cli.times import moment
 
-BAD_TIME = declare("cli.bad_time", Kind.INVALID, "A time cannot be read, or the local clock showed it twice.")
-FIRST_YEAR, LAST_YEAR = 1970, 9998
-"""Of times that every zone has."""
 LONG_CALL = 400.0
 BAD = 7
 
@@ -24,7 +20,9 @@ BAD = 7
     help="Which one, by its name in homeport.toml. Default: the only one, or main.",
 )
 @click.option(
-    "--at", metavar="TIME", help='To this time: "2026-11-20 14:03:10", local unless it names a zone.'
+    "--at",
+    metavar="TIME",
+    help='To this time: "2026-11-20 14:03:10", 14:03, "10 minutes ago"; local unless it names a zone.',
 )
 @click.option(
     "--backup", "label", default="", metavar="LABEL", help="To the end of this backup: homeport backup list"
@@ -86,6 +84,7 @@ def restore(
         )
     if sum(x is not None for x in (at, label or None, before_deploy)) > 1:
         raise click.UsageError("name one moment: --at, --backup or --before-deploy")
+    at = moment(at, session.clock.now()) if at else None
     if cluster is not None:
         _cluster(
             session,
@@ -103,7 +102,7 @@ def restore(
     wanted: dict[str, Any] = {
         "database": name("database", database) if database else None,
         "to": {
-            "at": moment(at) if at else None,
+            "at": at,
             "backup": label,
             "before_deploy": _release(before_deploy) if before_deploy else None,
             "repository": name("repository", repository) if repository else None,
@@ -148,7 +147,7 @@ def _cluster(
         click.echo(f"This replaces the data of every app in cluster {cluster}. Its files are kept beside.")
         confirm = click.prompt("Type the names of all of them, with commas", default="", show_default=False)
     to = {
-        "at": moment(at) if at else None,
+        "at": at,
         "backup": label,
         "repository": name("repository", repository) if repository else None,
     }
@@ -262,7 +261,7 @@ def _confirmed(session: Session, given: str | None, what: str, *, kept: bool = T
 
 def _when(at: str | None, label: str, before_deploy: str | None) -> str:
     if at:
-        return f"at {at}"
+        return f"at {screen.local_time(at)}"
     if label:
         return f"at the end of backup {label}"
     return (
@@ -270,28 +269,6 @@ def _when(at: str | None, label: str, before_deploy: str | None) -> str:
         if before_deploy
         else "at the newest moment that was backed up"
     )
-
-
-def moment(text: str) -> str:
-    """An ISO 8601 time with its zone; without one it is the local clock's. Raises ``cli.bad_time``."""
-    try:
-        found = datetime.fromisoformat(text.strip())
-        if not FIRST_YEAR <= found.year <= LAST_YEAR:
-            raise ValueError
-    except ValueError:
-        raise BAD_TIME.error(
-            f"cannot read {text[:60]!r} as a time",
-            hint='such as "2026-11-20 14:03:10" or 2026-11-20T14:03:10+01:00',
-        ) from None
-    if found.tzinfo is not None:
-        return found.isoformat()
-    first, second = (found.replace(fold=fold).astimezone() for fold in (0, 1))
-    if first.utcoffset() != second.utcoffset():
-        raise BAD_TIME.error(
-            f"cannot tell which {text} is meant: the local clock was changed then",
-            hint=f"name the zone: {first.isoformat()} or {second.isoformat()}",
-        )
-    return first.isoformat()
 
 
 def _release(text: str) -> str:

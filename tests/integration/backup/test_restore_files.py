@@ -60,6 +60,42 @@ def work(home: FilesHome, what: str, **request: Any) -> Any:
     return works.WORKS[what](box, asked, lambda kind, values: None)
 
 
+def test_a_backup_tells_which_files_it_has(home: FilesHome) -> None:
+    strange = home.uploads / "2026" / os.fsdecode(b"bad\xff.txt")
+    strange.parent.mkdir()
+    strange.write_text("x")
+    (home.uploads / "here").symlink_to("b.txt")
+    home.backups.prepare()
+    home.backups.backup(home.storage)
+    (home.uploads / "b.txt").unlink()
+
+    def listed(pattern: str = "", **request: Any) -> list[tuple[str, str]]:
+        found = work(home, "restore-files-contents", pattern=pattern, **request)
+        assert found["found"] == len(found["files"]) and found["of"] == 5
+        assert found["bytes"] == sum(f["bytes"] for f in found["files"])
+        return [(f["path"], f["kind"]) for f in found["files"]]
+
+    all_ = [
+        ("uploads/2026/bad\ufffd.txt", "file"),
+        ("uploads/a [1] $x*.txt", "file"),
+        ("uploads/b.txt", "file"),
+        ("uploads/here", "link"),
+        ("uploads/orders.db", "sqlite"),
+    ]
+    assert listed() == all_
+    assert listed("b.t") == [all_[2]]
+    assert listed("uploads/?.txt") == [all_[2]]
+    assert listed("*.txt") == all_[:3]
+    assert listed("[1]") == [all_[1]], "a part of a path is no pattern"
+    assert listed("nothing") == []
+    (b,) = (f for f in work(home, "restore-files-contents")["files"] if f["path"] == "uploads/b.txt")
+    assert b["bytes"] == 6000
+    with pytest.raises(HomeportError, match="no backup of them fits"):
+        listed(at=text_time(datetime(2020, 1, 1, tzinfo=UTC)))
+    with pytest.raises(HomeportError, match="no backup of them fits"):
+        listed(label="feed")
+
+
 class Killed(BaseException):
     pass
 

@@ -148,3 +148,28 @@ def test_days_before_the_first_are_left_out_and_those_between_are_not(capsys):
 
 def test_runs_can_be_asked_for_by_every_kind_that_the_api_has():
     assert get_args(RunKind) == KINDS
+
+
+def test_files_of_a_backup_are_told_with_how_many_there_are(capsys):
+    files = [
+        {"path": "uploads/a\x1b.png", "kind": "file", "bytes": 1500},
+        {"path": "uploads/here", "kind": "link", "bytes": 0},
+        {"path": "data/shop.db", "kind": "sqlite", "bytes": 8192},
+    ]
+    found = {
+        "repository": "local",
+        "snapshot": "feedfacefeedface",
+        "at": (NOW - timedelta(hours=2)).isoformat(),
+    }
+    backup_view.files(found | {"files": files, "found": 3, "bytes": 9692, "of": 3}, NOW)
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "    1.5 KB  uploads/a�.png",
+        "      link  uploads/here",
+        "   8.19 KB  data/shop.db  (SQLite)",
+    ]
+    assert told.err.startswith("note: 3 files, 9.69 KB, in backup feedfacefe of 2 h ago (")
+    backup_view.files(found | {"files": files, "found": 20_000, "bytes": 9692, "of": 30_000}, NOW)
+    told = capsys.readouterr()
+    assert "note: and 19997 more: name a part of the path" in told.err
+    assert "note: 20000 of 30000 files" in told.err

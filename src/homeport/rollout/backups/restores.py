@@ -234,6 +234,13 @@ class Restores:
             return known
         return self._files.look(app, environment, paths, moment, run=id or new_id(), actor=actor)
 
+    def files_in_backup(
+        self, app: AppName, environment: EnvironmentName, pattern: str, moment: Moment
+    ) -> dict[str, Any]:
+        """Which files of the environment's storage a backup has: those whose path fits. Raises ``restore.no_files``."""
+        found: dict[str, Any] = self._files.contents(app, environment, pattern, moment)
+        return found
+
     def tables(
         self,
         app: AppName,

@@ -66,27 +66,39 @@ class FileRestores:
             "restore", subject, RETURNING, asked, plan.looking_at_files(request), actor=actor, id=run
         )
 
+    def contents(self, app: AppName, environment: EnvironmentName, pattern: str, moment: Moment) -> Any:
+        """What a backup holds of files (``works_restore_files.contents``), also of what is not there any more."""
+        return self._backups.ask(
+            "restore-files-contents", self._wanted(app, environment, moment, "list") | {"pattern": pattern}
+        )
+
     def _request(
         self, app: AppName, environment: EnvironmentName, paths: Sequence[str], moment: Moment, run: str
     ) -> dict[str, Any]:
         if moment.before_deploy:
             raise BAD_TARGET.error("cannot take files back to before a deploy: name a time or a backup")
+        root = f"storage/{app}/{environment}"
+        request = self._wanted(app, environment, moment, "take back") | {
+            "run": run,
+            "paths": [f"{root}/{path}" for path in _inside(paths)] or [root],
+        }
+        found: dict[str, Any] = self._backups.ask("restore-files-choose", request)
+        return request | found
+
+    def _wanted(
+        self, app: AppName, environment: EnvironmentName, moment: Moment, doing: str
+    ) -> dict[str, Any]:
         if not self._backups.repositories.list():
             raise NO_REPOSITORIES.error(
-                f"cannot take back files of {app} {environment}: nothing of them was backed up",
+                f"cannot {doing} files of {app} {environment}: nothing of them was backed up",
                 hint="homeport backup repository add NAME /a/directory/on/another/disk",
             )
-        root = f"storage/{app}/{environment}"
-        request = {
-            "run": run,
+        return {
             "series": f"{app}.{environment}",
-            "paths": [f"{root}/{path}" for path in _inside(paths)] or [root],
             "at": text_time(moment.at) if moment.at else None,
             "label": moment.backup,
             "repository": moment.repository,
         }
-        found: dict[str, Any] = self._backups.ask("restore-files-choose", request)
-        return request | found
 
 
 def _asked(
