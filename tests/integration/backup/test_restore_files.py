@@ -96,6 +96,22 @@ def test_a_backup_tells_which_files_it_has(home: FilesHome) -> None:
         listed(label="feed")
 
 
+def test_a_storage_that_was_empty_is_empty_again(home: FilesHome) -> None:
+    for path in home.uploads.iterdir():
+        path.unlink()
+    home.backups.prepare()
+    home.backups.backup(home.storage)
+    (home.uploads / "later").write_text("x")
+    asked = {**work(home, "restore-files-choose", paths=[ROOT]), "paths": [ROOT]}
+    assert work(home, "restore-files-look", **asked)["looked_at"]["goes"]["names"] == [
+        f"{ROOT}/uploads/later"
+    ]
+    done = work(home, "restore-files", **asked)
+    assert list(home.uploads.iterdir()) == [] and done["files"] == 0
+    (former,) = done["kept_in"]
+    assert [p.name for p in (Path(former) / "uploads").iterdir()] == ["later"]
+
+
 class Killed(BaseException):
     pass
 

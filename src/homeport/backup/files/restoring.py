@@ -45,7 +45,8 @@ class Restored:
 
 
 def part(manifest: Manifest, only: Sequence[str]) -> Manifest:
-    """Of a manifest what lies at or below ``only``. Raises ``backup.no_such_file`` for one that names nothing."""
+    """Of a manifest what lies at or below ``only``. Raises ``backup.no_such_file`` for one that names nothing, but for
+    the whole storage of an environment: that may have been empty."""
     tops = tuple(path.strip("/") for path in only)
 
     def below(path: str) -> bool:
@@ -54,7 +55,8 @@ def part(manifest: Manifest, only: Sequence[str]) -> Manifest:
     databases = {p: d for p, d in manifest.databases.items() if below(p)}
     copies = {d.copy for d in databases.values()}
     known = (*manifest.files, *manifest.links, *manifest.databases)
-    missing = [t for t in tops if not any(f"{path}/".startswith(f"{t}/") for path in known)]
+    whole = "/".join(("storage", *manifest.series.split(".")))
+    missing = [t for t in tops if t != whole and not any(f"{path}/".startswith(f"{t}/") for path in known)]
     if missing:
         raise NO_FILE.error(f"cannot restore {missing[0][:200]}: the backup has no such file or directory")
     return replace(
