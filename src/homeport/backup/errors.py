@@ -25,6 +25,9 @@ WEAK_PASSPHRASE = declare(
 NO_REPOSITORIES = declare(
     "backup.no_repositories", Kind.CONFLICT, "There is no repository for backups yet, so none can be made."
 )
+MADE_WAY = declare(
+    "backup.made_way", Kind.CONFLICT, "A proof was ended, or not begun, since somebody brings something back."
+)
 UNDER_WAY = declare("backup.run_under_way", Kind.CONFLICT, "A run of the same kind is under way.", retry=True)
 UNKNOWN_RUN = declare("backup.unknown_run", Kind.NOT_FOUND, "There is no run of that id.")
 NOT_RUNNING = declare("backup.not_running", Kind.CONFLICT, "The run ended already.")

@@ -108,9 +108,11 @@ class Run:
     def reason(self) -> str:
         """What went wrong, in one line."""
         wrong = [s for s in self.steps if s.state == FAILED]
-        if not wrong:
-            return _why_cancelled(self.cancel) if self.state == CANCELLED else ""
-        return reason_of(wrong)
+        if wrong or self.state != CANCELLED:
+            return reason_of(wrong) if wrong else ""
+        if self.cancel:
+            return _why_cancelled(self.cancel)
+        return reason_of([s for s in self.steps if s.state == CANCELLED][:1])
 
     def step(self, name: str) -> Step:
         """Raises KeyError."""

@@ -20,6 +20,7 @@ from homeport.backup.errors import (
     BAD_REPOSITORY,
     HELD,
     KEY_REUSED,
+    MADE_WAY,
     NO_REPOSITORIES,
     NOT_HELD,
     NOT_RUNNING,
@@ -35,6 +36,8 @@ from homeport.backup.model import (
     FAILED,
     MAKING,
     PASSED,
+    PROOFS,
+    RETURNING,
     RUNNING,
     SKIPPED,
     STATE,
@@ -334,6 +337,9 @@ class Backups:
             state = SKIPPED if how == "skip" else CANCELLED
             self._ended(run, replace(step, state=state))
             return False
+        if way := self._way(step):
+            self._ended(run, replace(step, state=CANCELLED, error=_told(way)))
+            return False
         began = self._clock.now()
         step = replace(step, state=RUNNING, started_at=text_time(began), error=None, progress={})
         self._keep(run.with_step(step))
@@ -343,9 +349,8 @@ class Backups:
             if self._closing.is_set():
                 # Cut off with the control plane: the next one does it again.
                 return False
-            cancelled = e.type is STOPPED
-            told = {"code": e.code, "sentence": e.sentence, "hint": e.hint or "", "details": list(e.details)}
-            step = replace(step, state=CANCELLED if cancelled else FAILED, error=told)
+            cancelled = e.type in (STOPPED, MADE_WAY)
+            step = replace(step, state=CANCELLED if cancelled else FAILED, error=_told(e))
         except Exception:
             log.exception("%s of run %s", step.name, id)
             told = {
@@ -371,6 +376,12 @@ class Backups:
         if step.work.startswith(HERE):
             return self.here[step.work.removeprefix(HERE)](run, step, progress)
         tries = TRIES if step.always else 1
+        ways: list[HomeportError] = []
+
+        def stop() -> str | None:
+            ways[:] = [way] if (way := self._way(step)) else []
+            return self._stop(run.id, step) or (ways[0].sentence if ways else None)
+
         while True:
             tries -= 1
             try:
@@ -379,7 +390,7 @@ class Backups:
                     {"data_dir": self._data_dir, **step.request},
                     name=f"backup.{run.id}",
                     told=lambda kind, values: progress(values),
-                    stop=lambda: self._stop(run.id, step),
+                    stop=stop,
                     timeout=LONG,
                 )
             except HomeportError as e:
@@ -388,6 +399,8 @@ class Backups:
                     if e.type is WORK_FAILED and tries:
                         log.warning("%s of run %s is done again: %s", step.name, run.id, e.sentence)
                         continue
+                if e.type is STOPPED and ways:
+                    raise ways[0] from e
                 raise
 
     def _clean(self) -> None:
@@ -401,6 +414,18 @@ class Backups:
         if self._closing.is_set():
             return "closing"
         return self.runs.get(id).cancel or None if not step.always else None
+
+    def _way(self, step: Step) -> HomeportError | None:
+        """What a proof makes way for: it has the same copy of a cluster, the same disks, and no hurry."""
+        if step.work not in PROOFS:
+            return None
+        restore = self.runs.under_way(RETURNING)
+        if restore is None or restore.kind != "restore":
+            return None
+        return MADE_WAY.error(
+            f"cannot go on with this proof: restore {restore.id} of {restore.subject} comes first",
+            hint="the next backup is proven; homeport backup prove, once the restore is done",
+        )
 
     def _keep(self, run: Run) -> None:
         with self._store.transaction("homeport") as tx:
@@ -459,6 +484,10 @@ class Backups:
             return {}
         found: Mapping[str, Any] = self._do("look", {"clusters": clusters, "window": wanted.window})
         return found
+
+
+def _told(e: HomeportError) -> dict[str, Any]:
+    return {"code": e.code, "sentence": e.sentence, "hint": e.hint or "", "details": list(e.details)}
 
 
 def new_id() -> str:

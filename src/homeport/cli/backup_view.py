@@ -56,6 +56,8 @@ def _follow(session: Session, run: dict[str, Any]) -> dict[str, Any]:
 
 def _progress(step: dict[str, Any]) -> str:
     p = step["progress"]
+    if p and p.get("waits"):
+        return screen.dim(f"  waits: {screen.printable(p['waits'])}")
     if not p or not p.get("total"):
         return ""
     rate = f", {format_size(p['rate'])}/s" if p.get("rate") else ""
@@ -141,6 +143,8 @@ def run(found: dict[str, Any]) -> None:
     )
     for step in found["steps"]:
         _step(step)
+    if found["state"] == "cancelled" and not any(s["error"] for s in found["steps"]):
+        click.echo(f"  {screen.printable(found['reason'])}")
 
 
 def what(run: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ class FakeWorker:
     def __init__(self):
         self.asked = []
         self.fail = {}
+        self.meanwhile = {}
         self.results = {}
 
     def run(self, work, request, *, name, told=None, stop=lambda: None, timeout=0):
@@ -42,7 +43,7 @@ class FakeWorker:
         wrong = self.fail.pop(work, None)
         if wrong is not None:
             raise wrong
-        if stop():
+        if self.meanwhile.pop(work, lambda ask: ask())(stop):
             raise STOPPED.error("cannot go on: stopped")
         return self.results.get(work, {"made": [work]})
 
@@ -109,6 +110,51 @@ def test_a_step_that_fails_is_told_and_what_puts_back_is_done(rig):
     # What a child that was ended left goes at once, not with the next of its kind.
     assert (ended.state, ended.reason, rig.worker.asked) == (FAILED, "a: cannot do it", ["a", "clean", "c"])
     assert [s.state for s in ended.steps] == [FAILED, "skipped", PASSED]
+
+
+PROVEN = (
+    Step("back up", "cluster"),
+    Step("prove it", "prove", {"repository": "local"}),
+    Step("prove files", "prove-files", {"repository": "local"}),
+    Step("prune", "prune"),
+)
+
+
+WELL = {work: {"failures": []} for work in ("prove", "prove-files")}
+
+
+def returning(rig, kind):
+    steps = (Step("bring back", "restore-copy"),)
+    return rig.backups.begin(kind, "shop production", RETURNING, {}, steps, actor="ada")
+
+
+def test_a_proof_makes_way_for_a_restore_that_begins_meanwhile(rig):
+    rig.worker.results = WELL
+    run = rig.begin(*PROVEN)
+    began = []
+
+    def prove(stop):
+        assert stop() is None
+        began.append(returning(rig, "restore"))
+        return stop()
+
+    rig.worker.meanwhile["prove"] = prove
+    ended = rig.to_end(run.id)
+    assert [s.state for s in ended.steps] == [PASSED, CANCELLED, CANCELLED, PASSED]
+    assert rig.worker.asked == ["cluster", "prove", "clean", "prune"], "the second proof is not begun"
+    assert ended.state == CANCELLED and ended.step("prove it").error["code"] == "backup.made_way"
+    assert ended.reason == (
+        f"prove it: cannot go on with this proof: restore {began[0].id} of shop production comes first"
+    )
+    assert rig.to_end(began[0].id).state == PASSED
+    again = rig.begin(*PROVEN)
+    assert rig.to_end(again.id).state == PASSED
+
+
+def test_a_proof_makes_no_way_for_a_clone(rig):
+    rig.worker.results = WELL
+    returning(rig, "clone")
+    assert rig.to_end(rig.begin(*PROVEN).id).state == PASSED
 
 
 def test_what_puts_back_is_done_again_where_its_child_was_killed(rig):
