@@ -251,6 +251,16 @@ class _Commands(click.Group):
             self.add_command(getattr(import_module(f"homeport.cli.{module}"), name), cmd_name)
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as e:
+            raise click.exceptions.NoSuchCommand(
+                e.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from None
+
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         _complete(name or cmd.name or "", cmd)
         _extend(cmd)

@@ -153,3 +153,8 @@ def test_every_completed_parameter_is_there():
         for name in path.split():
             command = command.get_command(click.Context(command), name)
         assert parameter in {p.name for p in command.params}, f"{path}: {parameter}"
+
+
+def test_a_command_that_is_not_there_is_told_with_one_that_is_near(cli):
+    assert "'deploy'" in cli.run("depoly", status=2).stderr
+    assert "Did you mean" not in cli.run("xyzzy", status=2).stderr
