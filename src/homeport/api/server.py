@@ -227,6 +227,7 @@ def _changing(s: Services) -> APIRouter:
                 ),
                 replace_running=wanted.replace,
                 past_gate=wanted.past_gate,
+                rebuild=wanted.rebuild,
                 actor=actor,
                 id=id,
             ),

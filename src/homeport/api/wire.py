@@ -57,6 +57,7 @@ class DeployRequest(Asked):
     committed_at: Moment | None = None
     replace: bool = Field(False, description="take over from a change that runs")
     past_gate: Reason = Field("", description="why this passes the environment's gate; recorded")
+    rebuild: bool = Field(False, description="build also what a release holds already")
 
     model_config = ConfigDict(
         extra="forbid",

@@ -28,6 +28,7 @@ PAST_GATE = "Ship to an environment with a gate without an approval; the reason 
 )
 @click.option("--replace", is_flag=True, help="Take over from a change that runs.")
 @click.option("--past-gate", metavar="REASON", default="", help=PAST_GATE)
+@click.option("--rebuild", is_flag=True, help="Build anew, also where a release holds the same files.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict only.")
 @pass_session
 def deploy(
@@ -37,6 +38,7 @@ def deploy(
     config_only: bool,
     replace: bool,
     past_gate: str,
+    rebuild: bool,
     quiet: bool,
 ) -> None:
     """Ship COMMIT (the current one by default) and wait for the verdict.
@@ -44,8 +46,10 @@ def deploy(
     Exit status 0: the release serves. 7: it was not kept, what served before serves on.
     """
     if config_only:
-        if commit is not None or dirty:
-            raise click.UsageError("--config-only ships no files: it goes with no COMMIT and no --dirty")
+        if commit is not None or dirty or rebuild:
+            raise click.UsageError(
+                "--config-only ships no files: it goes with no COMMIT, no --dirty, no --rebuild"
+            )
         change = session.client.send("POST", session.path("/configurations"), {"replace": replace})
         progress.follow(session, change, quiet=quiet)
         return
@@ -75,6 +79,7 @@ def deploy(
             "committed_at": what.committed_at,
             "replace": replace,
             "past_gate": past_gate,
+            "rebuild": rebuild,
         },
     )
     progress.follow(session, change, quiet=quiet)

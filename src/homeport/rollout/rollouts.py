@@ -65,6 +65,7 @@ class _Asked:
     replace_running: bool = False
     past_gate: str = ""
     """Why it may pass the environment's gate; "" does not."""
+    rebuild: bool = False
 
 
 class Rollouts:
@@ -117,14 +118,16 @@ class Rollouts:
         commit: Commit,
         replace_running: bool,
         past_gate: str = "",
+        rebuild: bool = False,
         actor: str,
         id: ChangeId | None = None,
     ) -> Change:
         """Ship what an uploaded archive holds. All of its spec's errors are raised before anything changes.
 
-        ``past_gate``: why it may pass the environment's gate, where that has one. Raises ``rollout.gated``.
+        ``past_gate``: why it may pass the environment's gate, where that has one. ``rebuild``: also where a release
+        holds the same files. Raises ``rollout.gated``.
         """
-        asked = _Asked(app, environment, actor, id, replace_running, past_gate)
+        asked = _Asked(app, environment, actor, id, replace_running, past_gate, rebuild)
         return self._from_archive(ChangeKind.DEPLOY, asked, archive_digest, commit)
 
     def build(
@@ -165,7 +168,8 @@ class Rollouts:
         before = admission.environment_or_none(self._parts, app, environment)
         outside = admission.checked_config(self._parts, app, environment, spec, whole.default_environment)
         scale = dict(before.scale) if before else {}
-        reusable = parts.state.reusable(app, digest) if parts.state.has_app(app) else None
+        known = parts.state.has_app(app) and not asked.rebuild
+        reusable = parts.state.reusable(app, digest) if known else None
         if reusable is None:
             building.check_room(parts.data_dir, _expected_size(source, parts.state.releases(app)))
         self._make_way(asked)
