@@ -120,7 +120,7 @@ class Chaos:
             str(self.version),
             build=build,
             after=after,
-            start_timeout="3s",
+            start_timeout="3s" if broken else "30s",
             keep_warm="5s",
             process=WORKER,
             more=MORE,

@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +118,16 @@ class Plane:
             engine.dispose()
 
     def runners(self) -> list[int]:
-        return [m.pid for m in marked(str(self.data)) if m.instance.endswith(".runner")]
+        """Of commands that are at work."""
+        try:
+            told = [line.partition(" ") for line in self.out.read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+        at_work = {run for word, _, run in told if word == "start"} - {
+            run for word, _, run in told if word == "end"
+        }
+        mine = {f"{run}.runner" for run in at_work}
+        return [m.pid for m in marked(str(self.data)) if m.instance in mine]
 
     def end(self) -> None:
         for child in (self.host, self.logd):
@@ -144,10 +155,11 @@ def run(
             for n in range(jobs)
         ]
         plane.serve(crons)
-        began = time.monotonic()
         moments = sorted(chance.uniform(0.5, seconds) for _ in range(kills))
         others = sorted(chance.uniform(1.0, seconds) for _ in range(runner_kills))
         plane.start()
+        _until(lambda: len({row.name for row in plane.rows()}) == jobs)
+        began = time.monotonic()
         while time.monotonic() - began < seconds:
             at = time.monotonic() - began
             if others and at >= others[0] and (victims := plane.runners()):
@@ -161,6 +173,7 @@ def run(
                 account.kills += 1
                 plane.start()
             time.sleep(0.01)
+        _until_made(plane, jobs, datetime.now(UTC))
         _let_finish(plane, crons, jobs)
         account.seconds = time.monotonic() - began
         _settle(plane, account, jobs)
@@ -168,6 +181,19 @@ def run(
         plane.end()
         shutil.rmtree(data)
     return account
+
+
+def _until_made(plane: Plane, jobs: int, ended: datetime) -> None:
+    """What is due by ``ended`` is recorded: the last control plane may have come up late."""
+    last = ended - timedelta(seconds=1)
+    _until(lambda: len({r.name for r in plane.rows() if parse_time(r.due_at) >= last}) == jobs)
+
+
+def _until(look: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def _let_finish(plane: Plane, crons: list[dict[str, Any]], jobs: int) -> None:

@@ -25,7 +25,7 @@ SHOWING = 1.5
 RUN = re.compile(r"b-[0-9a-f]{10}")
 BUSY = 5
 """Exit status of a command that has to wait for another run."""
-PATIENCE = 60.0
+PATIENCE = 300.0
 SETTLED = 0.5
 NO_TABLE = 'post: status 503: b\'{"error":"orders cannot be taken just now"}\''
 """What the shop answers while it has no table."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
-LIMITS = {"unit": 20, "contract": 60, "integration": 120, "e2e": 240, "chaos": 600}
+LIMITS = {"unit": 20, "contract": 60, "integration": 120, "e2e": 480, "chaos": 600}
 """Seconds after which a hanging test is ended: the style's limits, with room for a busy machine."""
 
 # How long an example takes says more of the machine than of the code.

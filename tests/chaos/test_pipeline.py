@@ -65,7 +65,7 @@ class Rig:
             str(self.version),
             build='command = "sleep 0.4"',
             after=BROKEN if broken else "",
-            start_timeout="2s",
+            start_timeout="10s" if broken else "30s",
             replicas=1,
             keep_warm="2s",
             more=PIPELINE,

@@ -154,10 +154,10 @@ def test_a_canary_may_go_on_without_traffic_and_says_so(homeport, app):
 def test_a_paused_canary_stays_and_abort_takes_it_back(homeport, app):
     app.write("1", rollout=spec())
     homeport.deploy(app)
-    app.write("2", rollout=spec(more='on_inconclusive = "continue"').replace("1s", "3s"))
+    app.write("2", rollout=spec(more='on_inconclusive = "continue"').replace("1s", "10s"))
     deploy = homeport.start("deploy", cwd=app.directory)
     homeport.wait(lambda: homeport.run("rollout", "pause", cwd=app.directory, status=None).returncode == 0)
-    time.sleep(4)
+    time.sleep(11)
     assert trial(homeport, app)["step"] == 0 and trial(homeport, app)["paused_by"]
     homeport.run("rollout", "abort", cwd=app.directory)
     told = ended(deploy)

@@ -155,7 +155,7 @@ def test_killed_in_a_migration_the_next_control_plane_ends_it_once(shop, homepor
     homeport.wait(lambda: name in homeport.pids().values())
     time.sleep(0.5)
     os.kill(homeport.pid_of("serve"), signal.SIGKILL)
-    output = deploy.communicate(timeout=60)[0]
+    output = deploy.communicate(timeout=150)[0]
     assert deploy.returncode == 0, output
     assert shop.sql("select c from orders") == []
     told = [e["data"]["filename"] for e in shop.events("migration.applied")]
@@ -171,7 +171,7 @@ def test_a_deploy_that_is_cancelled_ends_its_migration(shop, homeport):
     name = f"{shop.app.name}.production.migrate-main"
     homeport.wait(lambda: name in homeport.pids().values())
     homeport.run("cancel", cwd=shop.app.directory)
-    deploy.communicate(timeout=60)
+    deploy.communicate(timeout=150)
     assert deploy.returncode == 7 and shop.serving == before
     homeport.wait(
         lambda: (

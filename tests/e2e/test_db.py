@@ -144,7 +144,7 @@ def test_the_url_is_told_and_recorded_but_is_nowhere_else(homeport, db):
 def test_a_shell_is_the_owner_and_its_login_ends_with_it(homeport, db, shop):
     done = db("shell", "--", "-At", "-c", "select current_user", "-c", "create table extra (id int)")
     assert done.stdout.splitlines()[0] == "shop_production_owner"
-    held = homeport.start("db", "shell", "--", "-c", "select pg_sleep(4)", cwd=shop.directory)
+    held = homeport.start("db", "shell", "--", "-c", "select pg_sleep(30)", cwd=shop.directory)
     try:
         environ = homeport.wait(
             lambda: next(
@@ -249,7 +249,7 @@ def test_a_rotation_ends_though_the_control_plane_is_killed_and_no_request_fails
         for kind, count in before.items():
             homeport.wait(lambda kind=kind, count=count: len(kinds(homeport, kind)) > count, what=kind)
             os.kill(homeport.pid_of("serve"), signal.SIGKILL)
-        output, _ = rotating.communicate(timeout=60)
+        output, _ = rotating.communicate(timeout=150)
         homeport.wait(lambda: homeport.environment("shop")["serving"] == "r2", what=output)
         assert not refuses(former), "instances kept for a way back have the former login"
         assert db.of()["rotating_since"]
@@ -263,7 +263,7 @@ def test_a_rotation_ends_though_the_control_plane_is_killed_and_no_request_fails
         )
         assert not refuses(former), "a command that was begun before has the former login"
         command.terminate()
-        command.communicate(timeout=30)
+        command.communicate(timeout=150)
         done, _ = hurried.communicate(timeout=90)
         homeport.wait(lambda: homeport.ask(path)["since"] is None, what=done)
     assert load.failed == []
@@ -295,7 +295,7 @@ def test_upkeep_runs_by_the_clock_and_its_outcome_is_shown(homeport, db):
         since = kinds(homeport, "database.upkeep")[before:]
         return {e["data"]["upkeep"]: e["data"]["state"] for e in since[2:]}.keys() == {"figures", "nothing"}
 
-    homeport.wait(ended, seconds=40)
+    homeport.wait(ended, seconds=150)
     found = {u["name"]: u for u in db.json("maintenance")}
     assert found["figures"]["last"]["state"] == "done"
     assert "CONCURRENTLY" in found["figures"]["last"]["statement"]

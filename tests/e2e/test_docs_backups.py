@@ -3,6 +3,8 @@
 import pytest
 from pages import BACKUP_PAGES, DOCS, clear_of_the_hour, reading
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def reader():
@@ -12,6 +14,6 @@ def reader():
 
 @pytest.mark.parametrize("name", BACKUP_PAGES)
 def test_every_command_of_the_page_does_what_it_says(reader, name):
-    clear_of_the_hour(120)
+    clear_of_the_hour(300)
     reader.run(f"cd {reader.home}")
     reader.read((DOCS / name).read_text("utf-8"))

@@ -93,7 +93,6 @@ def test_a_value_that_breaks_the_app_never_takes_traffic(homeport):
         "1",
         extra="if os.environ.get('MODE') == 'bad': sys.exit('bad mode')",
         more='\n[variables]\nMODE = "good"\n',
-        start_timeout="5s",
     )
     homeport.deploy(app)
     homeport.run("env", "set", "MODE=bad", cwd=app.directory)
@@ -325,7 +324,7 @@ def test_a_missing_key_takes_no_worker_down(homeport):
 
 def test_a_worker_that_crashes_again_and_again_is_told_everywhere(homeport):
     app = homeport.app("looping")
-    app.write("1", process='[processes.worker]\ncommand = "sleep 1.2; exit 3"\n')
+    app.write("1", process='[processes.worker]\ncommand = "sleep 4; exit 3"\n')
     homeport.deploy(app)
 
     def states():

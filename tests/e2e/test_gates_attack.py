@@ -20,7 +20,10 @@ domains = ["staging.shop.localhost"]
 [environments.production]
 """
 GATE = 'gate = "approval"\n'
-SLOW = "time.sleep(3 if os.environ['HOMEPORT_ENVIRONMENT'] == 'production' else 0)"
+HELD = """
+while os.environ["HOMEPORT_ENVIRONMENT"] == "production" and not os.path.exists({go!r}):
+    time.sleep(0.1)
+"""
 
 
 class Shop:
@@ -107,7 +110,8 @@ def test_an_approval_is_for_the_difference_from_what_served(shop):
     """Something else begins to serve between the approval and the deploy."""
     shop.write("5")
     shop.run("pipeline", "run", "-q")
-    shop.write("6", extra=SLOW)
+    go = shop.homeport.work / "go"
+    shop.write("6", start_timeout="120s", extra=HELD.format(go=str(go)))
     before = set(shop.homeport.pids().values())
     mend = shop.homeport.start("deploy", "--past-gate", "emergency", cwd=shop.app.directory)
     shop.homeport.wait(
@@ -117,7 +121,8 @@ def test_an_approval_is_for_the_difference_from_what_served(shop):
         what="the other deploy",
     )
     shop.run("approve", "-m", "looked at it")
-    mend.communicate(timeout=60)
+    go.touch()
+    mend.communicate(timeout=150)
     assert mend.returncode == 0
     found = shop.await_state("failed", "passed")
     assert "it was approved when r2 served production" in found["reason"]

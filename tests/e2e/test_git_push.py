@@ -165,7 +165,7 @@ def test_a_huge_push(homeport: Homeport, shop: App) -> None:
     assert push(homeport, shop, "HEAD:main").returncode == 0
 
 
-SLOW = 'command = "sleep 4"'
+SLOW = 'command = "sleep 12"'
 
 
 def test_a_second_push_queues(homeport: Homeport, shop: App) -> None:
@@ -174,7 +174,7 @@ def test_a_second_push_queues(homeport: Homeport, shop: App) -> None:
     homeport.wait(lambda: [r for r in runs(homeport, shop) if r["state"] == "running"])
     second = shop.write("2", replicas=1)
     done = push(homeport, shop, "HEAD:main")
-    output, _ = pushing.communicate(timeout=60)
+    output, _ = pushing.communicate(timeout=150)
     assert pushing.returncode == 0, output
     assert done.returncode == 0, done.stderr
     assert "queued" in done.stderr
@@ -192,7 +192,7 @@ def test_two_who_do_not_know_of_each_other(homeport: Homeport, shop: App) -> Non
     shop.write("b", replicas=1)
     done = push(homeport, shop, "HEAD:main")
     assert done.returncode != 0 and "does not contain" in done.stderr
-    output, _ = pushing.communicate(timeout=60)
+    output, _ = pushing.communicate(timeout=150)
     assert pushing.returncode == 0, output
     assert head(homeport, shop) == first and homeport.get("/", host=shop.host)[1] == "a"
 
@@ -203,7 +203,7 @@ def test_interrupted_pusher(homeport: Homeport, shop: App) -> None:
     pushing = start_push(homeport, shop, "HEAD:main")
     homeport.wait(lambda: [r for r in runs(homeport, shop) if r["state"] == "running"])
     os.killpg(pushing.pid, signal.SIGINT)
-    output, _ = pushing.communicate(timeout=30)
+    output, _ = pushing.communicate(timeout=150)
     assert pushing.returncode != 0, output
     done = push(homeport, shop, "HEAD:main")
     assert done.returncode == 0 and "is under way" in done.stderr, done.stderr

@@ -129,7 +129,7 @@ def test_a_release_that_is_never_well_gets_no_traffic(homeport, shop):
     serving = homeport.environment(shop)["serving"]
     shop.write(
         "broken",
-        start_timeout="2s",
+        start_timeout="8s",
         after='def health(h): print("cannot reach the oracle", flush=True); h.answer(500, "no")',
     )
     with Getting(homeport) as getting:
@@ -143,17 +143,17 @@ def test_a_release_that_is_never_well_gets_no_traffic(homeport, shop):
 
 
 def test_a_release_that_crashes_is_given_up_quickly(homeport, shop):
-    shop.write("crashing", extra='print("no such table: users"); sys.exit(4)')
+    shop.write("crashing", start_timeout="170s", extra='print("no such table: users"); sys.exit(4)')
     began = time.monotonic()
     done = homeport.deploy(shop, status=7)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 150, "long before its time to start is over"
     assert "status 4" in done.stderr and "no such table: users" in done.stderr
 
 
 def test_a_health_path_that_redirects_or_is_slow_is_told(homeport, shop):
-    shop.write("5", start_timeout="2s", after='def health(h): h.answer(302, "", Location="/login")')
+    shop.write("5", start_timeout="8s", after='def health(h): h.answer(302, "", Location="/login")')
     assert "302 to /login" in homeport.deploy(shop, status=7).stderr
-    shop.write("6", start_timeout="3s", after='def health(h): time.sleep(5); h.answer(200, "well")')
+    shop.write("6", start_timeout="8s", after='def health(h): time.sleep(5); h.answer(200, "well")')
     assert "no answer within 2 s" in homeport.deploy(shop, status=7).stderr
 
 
@@ -176,10 +176,10 @@ def test_a_build_that_hangs_or_forks_is_ended_whole(homeport, shop):
 
 
 def test_a_build_over_its_disk_budget_is_stopped(homeport, shop):
-    shop.write("9", build='command = "head -c 60000000 /dev/urandom > big; sleep 60"\ndisk = "20MB"')
+    shop.write("9", build='command = "head -c 60000000 /dev/urandom > big; sleep 300"\ndisk = "20MB"')
     began = time.monotonic()
     assert "more than allowed" in homeport.deploy(shop, status=7).stderr
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 140
 
 
 def test_variables_reach_new_instances_only(homeport):

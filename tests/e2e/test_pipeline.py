@@ -149,7 +149,7 @@ def test_cancel_takes_back_what_is_being_deployed(shop):
     running = shop.homeport.start("pipeline", "run", cwd=shop.app.directory)
     shop.homeport.wait(lambda: shop.show()["stages"][4]["state"] == "running")
     shop.run("pipeline", "cancel")
-    out, _ = running.communicate(timeout=30)
+    out, _ = running.communicate(timeout=150)
     assert running.returncode == 7, out
     found = shop.show()
     assert (found["state"], found["reason"].partition(" by")[0]) == ("cancelled", "cancelled")
@@ -161,7 +161,7 @@ def test_cancel_ends_a_check(shop):
     running = shop.homeport.start("pipeline", "run", cwd=shop.app.directory)
     shop.homeport.wait(lambda: any(".pipeline." in n for n in shop.homeport.pids().values()))
     shop.run("pipeline", "cancel")
-    running.communicate(timeout=30)
+    running.communicate(timeout=150)
     assert [n for n in shop.homeport.pids().values() if ".pipeline." in n] == []
 
 
@@ -249,6 +249,6 @@ def test_the_runs_of_an_app_go_with_it(shop):
     running = shop.homeport.start("pipeline", "run", cwd=shop.app.directory)
     shop.homeport.wait(lambda: any(".pipeline." in n for n in shop.homeport.pids().values()))
     shop.run("destroy", "shop", "--yes", "shop")
-    running.communicate(timeout=30)
+    running.communicate(timeout=150)
     assert list((shop.homeport.data / "pipelines").glob("*")) == []
     assert [n for n in shop.homeport.pids().values() if ".pipeline." in n] == []

@@ -130,7 +130,7 @@ def test_a_control_plane_that_is_killed_wakes_it_when_it_is_back(homeport, shop)
 
 
 def test_one_that_does_not_start_any_more_says_so_and_the_request_is_told_to_come_again(homeport, shop):
-    shop.write("hats", replicas=1, more=PREVIEWS, start_timeout="3s", extra="open('go.txt').close()")
+    shop.write("hats", replicas=1, more=PREVIEWS, extra="open('go.txt').close()")
     (shop.directory / "go.txt").write_text("go")
     shop.commit("with its file")
     homeport.run("preview", "create", "feature/hats", cwd=shop.directory)

@@ -36,7 +36,7 @@ def test_releases_start_in_another_directory_or_are_built_anew(homeport):
     repository = homeport.work / "repository"
     repository.mkdir()
     homeport.run("backup", "repository", "add", "local", str(repository), stdin=PASSPHRASE)
-    homeport.wait(lambda: not running(homeport) and homeport.ask("/v1/backups/runs"), seconds=90)
+    homeport.wait(lambda: homeport.ask("/v1/backups/runs?kind=backup") and not running(homeport), seconds=150)
     former = homeport.data
     homeport.run("down")
     former.rename(homeport.work / "lost")

@@ -220,7 +220,7 @@ def test_a_database_goes_back_in_place_while_it_is_asked(homeport, shop, refused
     asking.start()
     try:
         going = homeport.start("--json", "restore", "--at", before, "--confirm", "shop", cwd=shop.directory)
-        homeport.wait(lambda: running(homeport), what="it goes back")
+        homeport.wait(lambda: any(r["kind"] == "restore" for r in running(homeport)), what="it goes back")
         refused("deploy", status=5, says="data are being brought back", hint="wait", cwd=shop.directory)
         output, _ = going.communicate(timeout=150)
         assert going.returncode == 0, output
@@ -248,12 +248,13 @@ def test_a_release_goes_back_with_its_data(homeport, shop):
     shop.write("2", extra=EXTRA, after=AFTER, more=SPEC, replicas=1, keep_warm="10m")
     homeport.deploy(shop)
     sql(homeport, "update orders set note = 'spoilt', name = 'by r2'")
+    before = {r["id"] for r in homeport.ask("/v1/backups/runs?kind=restore")}
     going = homeport.start("--json", "rollback", "--with-database", "--confirm", "shop", cwd=shop.directory)
 
     def taking():
-        runs = running(homeport)
-        return runs and any(
-            s["state"] == "running" and s["name"].startswith("take") for s in runs[0]["steps"]
+        mine = [r for r in homeport.ask("/v1/backups/runs?kind=restore") if r["id"] not in before]
+        return mine and any(
+            s["state"] != "waiting" and s["name"].startswith("take") for s in mine[0]["steps"]
         )
 
     homeport.wait(taking, seconds=90, what="the copy is there")
@@ -279,8 +280,10 @@ def test_a_cluster_whose_files_are_gone_is_said_so_everywhere_and_comes_back(hom
     rows = sql(homeport, "select count(*) from orders")
     directory = homeport.data / "postgresql" / "main" / "data"
     server = int((directory / "postmaster.pid").read_text().split()[0])
-    shutil.rmtree(directory)
+    gone = homeport.work / "gone"
+    directory.rename(gone)
     os.kill(server, signal.SIGKILL)
+    shutil.rmtree(gone, ignore_errors=True)
     back = "homeport restore --cluster main --plan"
     for asked in (("--plan",), ("--confirm", "shop")):
         refused("restore", *asked, status=5, says="does not run (its files are gone)", hint=back, **at)

@@ -3,6 +3,8 @@
 import pytest
 from pages import DOCS, PRACTICE, RUNBOOKS, clear_of_the_hour, reading
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def reader():
@@ -13,5 +15,5 @@ def reader():
 
 @pytest.mark.parametrize("name", RUNBOOKS)
 def test_every_command_of_the_runbook_does_what_it_says(reader, name):
-    clear_of_the_hour(60)
+    clear_of_the_hour(300)
     reader.read((DOCS / name).read_text("utf-8"))

@@ -53,10 +53,14 @@ def hits(root, values) -> list[str]:
     for directory, _, names in os.walk(root):
         for name in names:
             path = os.path.join(directory, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
+            try:
+                if not stat.S_ISREG(os.lstat(path).st_mode):
+                    continue
                 with open(path, "rb") as f:
                     data = f.read()
-                found += [f"{path}: {w[:12]!r}…" for w in wanted if w in data]
+            except FileNotFoundError:  # of a server that runs
+                continue
+            found += [f"{path}: {w[:12]!r}…" for w in wanted if w in data]
     return found
 
 

@@ -1,6 +1,7 @@
 """A live Homeport for tests: its own data directory and ports, small apps in git, everything ended after."""
 
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from homeport.api.client import Client
 
@@ -83,10 +85,33 @@ def _attend_to_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+PATIENCE = 120.0
+"""Seconds."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+_PORTS = itertools.cycle(range(30_000 + _WORKER * 1380, 31_380 + _WORKER * 1380))
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """One that neither Linux (from 32768 on) nor Homeport (below 30000) gives away, nor another worker's tests."""
+    for port in itertools.islice(_PORTS, 1380):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
+
+
+def _directory() -> Path:
+    """Named so that Homeport begins to look for ports in this worker's half of its ranges: a port that is free may be
+    bound seconds later."""
+    while True:
+        work = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))
+        at = crc32(str(work / "d").encode())
+        if at % 600 // 300 == _WORKER and at % 10_000 // 5_000 == _WORKER:
+            return work
+        work.rmdir()
 
 
 class App:
@@ -150,7 +175,7 @@ class Homeport:
     """One running Homeport."""
 
     def __init__(self) -> None:
-        self.work = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))
+        self.work = _directory()
         self.work.chmod(0o711)  # database servers run as users of their own
         self.data = self.work / "d"
         self.port = free_port()
@@ -168,7 +193,7 @@ class Homeport:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=300,
             input=stdin,
         )
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
@@ -222,7 +247,7 @@ class Homeport:
         *,
         host: str = "shop.localhost",
         headers: dict[str, str] | None = None,
-        timeout: float = 10,
+        timeout: float = 60,
     ) -> tuple[int, str, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
@@ -236,9 +261,10 @@ class Homeport:
         finally:
             connection.close()
 
-    def wait(self, condition: Any, *, seconds: float = 30, what: str = "") -> Any:
-        """Wait until ``condition()`` is true; returns what it gave."""
-        end = time.monotonic() + seconds
+    def wait(self, condition: Any, *, seconds: float = PATIENCE, what: str = "") -> Any:
+        """Wait until ``condition()`` is true; returns what it gave. No test shows how soon that is: a busy machine
+        has ``PATIENCE`` at least."""
+        end = time.monotonic() + max(seconds, PATIENCE)
         while True:
             found = condition()
             if found:
@@ -266,7 +292,17 @@ class Homeport:
         return found
 
     def pid_of(self, instance: str) -> int:
-        return next(pid for pid, name in sorted(self.pids().items()) if name == instance)
+        """Not that of what it has started and has marked with its own name, such as git."""
+        named = {pid for pid, name in self.pids().items() if name == instance}
+
+        def parent(pid: int) -> int | None:
+            try:
+                return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                return None
+
+        parents = {pid: parent(pid) for pid in named}
+        return next(pid for pid in sorted(named) if parents[pid] is not None and parents[pid] not in named)
 
     def supervisord(self) -> int:
         return int((self.data / "supervisor" / "supervisord.pid").read_text())

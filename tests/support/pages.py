@@ -173,7 +173,7 @@ class Reader:
             errors="replace",
         )
         try:
-            output, _ = process.communicate(timeout=180)
+            output, _ = process.communicate(timeout=400)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()

@@ -1,6 +1,7 @@
 """Migrations on a real PostgreSQL: what runs, what is refused, what others notice."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +302,13 @@ def test_a_tool_that_did_not_get_a_lock_is_run_again(postgres: str, tmp_path: Pa
     with psycopg.connect(postgres) as holder:
         holder.execute("select * from t")
         command = 'psql "$DATABASE_URL" -Xqc "alter table t add b int" || { touch failed; exit 3; }'
-        threading.Timer(0.6, holder.rollback).start()
+
+        def let_go() -> None:
+            while not (tmp_path / "failed").exists():
+                time.sleep(0.02)
+            holder.rollback()
+
+        threading.Thread(target=let_go, daemon=True).start()
         ran, _ = tool(postgres, tmp_path, command, lock_timeout=0.1)
     assert ran.attempts > 1 and (tmp_path / "failed").exists()
     assert refused(tool, postgres, tmp_path, "echo broken; exit 4").details == ("broken",)

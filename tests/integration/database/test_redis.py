@@ -291,8 +291,9 @@ def test_one_whose_port_a_stranger_holds_says_so(home: Home, monkeypatch: pytest
 
     url = home.ensure().url.reveal()
     home.services.kill(SERVICE)
-    monkeypatch.setattr(service, "PATIENCE", 0.5)
-    with socket.create_server(("127.0.0.1", urlsplit(url).port or 0)):
+    port = urlsplit(url).port or 0
+    with monkeypatch.context() as patch, socket.create_server(("127.0.0.1", port)):
+        patch.setattr(service, "PATIENCE", 5.0)
         with pytest.raises(HomeportError) as caught:
             home.ensure()
     assert caught.value.code == "database.redis_failed"

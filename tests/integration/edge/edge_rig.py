@@ -33,7 +33,7 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: str = "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -242,7 +242,7 @@ class Rig:
         https: Bind | None = None,
         **settings: object,
     ) -> EdgeState:
-        settings = {"check_interval": 0.2, "check_timeout": 1.0, "unhealthy_after": 2, **settings}
+        settings = {"check_interval": 0.2, "check_timeout": 5.0, "unhealthy_after": 2, **settings}
         service = Service(SHOP, servers, **settings)
         return EdgeState(Bind("127.0.0.1", self.port), https, (service, *more), routes, drain_limit=60.0)
 

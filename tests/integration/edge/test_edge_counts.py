@@ -234,8 +234,9 @@ def test_clients_that_give_up_are_no_errors(side: Rig) -> None:
         client.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
     with Client(side.port) as client:
         client.send(b"GET /slow?0.2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_until(lambda: side.backends["a1"].requests["GET /slow"] == 1)
     wait_until(lambda: side.edge.sessions(SHOP, "a1") == 0)
-    assert counted(side)["a1"] == (2, 0)
+    wait_until(lambda: counted(side)["a1"] == (2, 0))
 
 
 def test_streams_and_sockets_that_end_are_no_errors(side: Rig) -> None:
@@ -289,8 +290,8 @@ def test_what_waits_is_told_from_what_flows(rig: Any) -> None:
     )
     assert clients[1].read_answer().status == 101
     assert rig.edge.waiting(SHOP, "a1") == 0
-    clients[2].send(b"GET /slow?3 HTTP/1.1\r\nHost: a\r\n\r\n")
-    clients[3].send(b"POST /slow?3 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+    clients[2].send(b"GET /slow?10 HTTP/1.1\r\nHost: a\r\n\r\n")
+    clients[3].send(b"POST /slow?10 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
     wait_until(lambda: rig.edge.waiting(SHOP, "a1") == 2)
     assert rig.edge.sessions(SHOP, "a1") == 4
     # The same, seen in a worker that a reload has replaced.

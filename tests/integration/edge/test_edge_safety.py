@@ -121,7 +121,7 @@ def test_what_others_changed_at_run_time_is_put_back(one: Rig) -> None:
 def test_a_server_that_is_busy_leaves_later(one: Rig) -> None:
     one.backend("b1")
     with Client(one.port) as slow:
-        slow.send(b"GET /slow?1.5 HTTP/1.1\r\nHost: a\r\n\r\n")
+        slow.send(b"GET /slow?6 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: one.edge.sessions(SHOP, "a1") == 1)
         only_b = one.state(one.server("b1"))
         one.edge.apply(only_b)
@@ -184,7 +184,7 @@ def test_an_orphaned_haproxy_is_taken_over_with_no_connection_refused(one: Rig) 
     for load in loads:
         load.start()
     with Client(one.port) as slow:
-        slow.send(b"GET /slow?2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        slow.send(b"GET /slow?10 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: one.edge.sessions(SHOP, "a1") >= 1)
         old = control.master(one.layout)
         one.spawn()
@@ -198,7 +198,7 @@ def test_an_orphaned_haproxy_is_taken_over_with_no_connection_refused(one: Rig) 
     for load in loads:
         load.join(10)
     assert failures == []
-    one.started[0].wait(10)
+    one.started[0].wait(30)
     with Client(one.port) as client:
         assert client.get("/").text == "b1"
     assert control.master(one.layout) == one.started[1].pid

@@ -42,7 +42,7 @@ def test_streams_and_slow_answers_survive_and_are_counted(pair: Rig) -> None:
         assert ws.read_answer().status == 101
         sse.send(b"GET /sse HTTP/1.1\r\nHost: a\r\n\r\n")
         assert sse.read_answer().status == 200
-        slow.send(b"GET /slow?3 HTTP/1.1\r\nHost: a\r\n\r\n")
+        slow.send(b"GET /slow?10 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: pair.edge.sessions(SHOP, "old") == 3)
         switch(pair)
         assert pair.edge.sessions(SHOP, "old") == 3, "the draining worker's are counted too"

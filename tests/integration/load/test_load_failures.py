@@ -13,7 +13,7 @@ from load import Load, Mix, compare_orders
 from load_counters import Counters
 from websockets.asyncio.server import ServerConnection, serve
 
-NOTHING = Mix(gets=0, posts=0, slows=0, pipelines=0, websockets=0, streams=0, timeout=1.0)
+NOTHING = Mix(gets=0, posts=0, slows=0, pipelines=0, websockets=0, streams=0, timeout=15.0)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Release: r7\r\n\r\nok"
 
 
@@ -69,7 +69,7 @@ async def serving(act: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[str]:
     await asyncio.gather(*list(tasks), return_exceptions=True)
 
 
-def run(act: Callable[[Peer], Awaitable[None]], mix: Mix, seconds: float = 0.5) -> Counters:
+def run(act: Callable[[Peer], Awaitable[None]], mix: Mix, seconds: float = 1.5) -> Counters:
     async def main() -> Counters:
         async with serving(act) as address:
             load = Load(address, "test.localhost", mix)
@@ -299,7 +299,7 @@ def run_websocket(act: Callable[[ServerConnection], Awaitable[None]]) -> Counter
             host, port = next(iter(server.sockets)).getsockname()
             load = Load(f"{host}:{port}", "test.localhost", only(websockets=1, websocket_rate=50.0))
             await load.start()
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(2.0)
             return await load.stop()
 
     return asyncio.run(main())

@@ -30,7 +30,7 @@ SHOP, PRODUCTION = AppName("shop"), EnvironmentName("production")
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T], *, seconds: float = 20.0, what: str = "it") -> T:
+def wait_for(look: Callable[[], T], *, seconds: float = 60.0, what: str = "it") -> T:
     """The first true answer."""
     end = time.monotonic() + seconds
     while not (answer := look()):
@@ -124,7 +124,7 @@ class JobsHome:
     def runs(self) -> dict[str, Run]:
         return {r.id: r for r in self.jobs.history(SHOP, PRODUCTION, None, 1000)}
 
-    def tick_until(self, look: Callable[[], T], *, seconds: float = 20.0, what: str = "it") -> T:
+    def tick_until(self, look: Callable[[], T], *, seconds: float = 60.0, what: str = "it") -> T:
         def tick_and_look() -> T:
             self.jobs.tick()
             return look()
@@ -133,10 +133,16 @@ class JobsHome:
 
     def ended(self, run: str) -> Run:
         """Tick until it has."""
-        return self.tick_until(
+        found = self.tick_until(
             lambda: found if (found := self.runs()[run]) and not found.state.is_active else None,  # type: ignore[arg-type,return-value]
             what=f"the end of {run}",
         )
+        # Its outcome stands before it ends.
+        runner = f"{run}.runner"
+        wait_for(
+            lambda: runner not in [m.instance for m in marked(str(self.data))], what="the end of its runner"
+        )
+        return found
 
     def state_of(self, run: str) -> RunState:
         return self.runs()[run].state

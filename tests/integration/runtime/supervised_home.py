@@ -42,7 +42,7 @@ def free_port() -> int:
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T], *, seconds: float = 15.0, what: str = "it") -> T:
+def wait_for(look: Callable[[], T], *, seconds: float = 60.0, what: str = "it") -> T:
     """The first true answer."""
     end = time.monotonic() + seconds
     while not (answer := look()):

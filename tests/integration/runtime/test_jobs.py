@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from jobs_home import SHOP, JobsHome, wait_for
 
+HELD = "until [ -e go ]; do sleep 0.05; done"
+
 
 @pytest.fixture
 def home() -> Iterator[JobsHome]:
@@ -64,7 +66,7 @@ def test_a_run_past_its_time_is_ended_with_its_children(home: JobsHome) -> None:
 
 
 def test_one_that_ignores_sigterm_is_killed(home: JobsHome) -> None:
-    home.job("trap '' TERM; while true; do sleep 0.1; done", timeout=0.3, stop_grace=0.3)
+    home.job("trap '' TERM; while true; do sleep 0.1; done", timeout=4.0, stop_grace=0.3)
     run = home.ended(home.run_now())
     assert (run.state, run.exit) == (RunState.TIMED_OUT, "signal 9 (SIGKILL)")
     assert home.left() == []
@@ -190,12 +192,13 @@ def test_overlap_replace_ends_what_runs(home: JobsHome) -> None:
 
 
 def test_a_new_release_lets_a_run_finish_and_nothing_serving_starts_none(home: JobsHome) -> None:
-    home.job("echo up; sleep 0.7; echo done")
+    home.job(f"echo up; {HELD}; echo done")
     id_ = home.run_now()
     home.tick_until(lambda: home.printed(id_) == ["up"])
     assert home.jobs.releases_in_use() == {(SHOP, "r1")}
     home.release = ReleaseId("r2")
     home.serves = False
+    (home.data / "go").touch()
     run = home.ended(id_)
     assert (run.state, run.release, home.printed(id_)) == (RunState.SUCCEEDED, "r1", ["up", "done"])
     with pytest.raises(HomeportError) as e:
@@ -205,12 +208,13 @@ def test_a_new_release_lets_a_run_finish_and_nothing_serving_starts_none(home: J
 
 
 def test_a_new_control_plane_finds_what_runs_and_what_ended_without_it(home: JobsHome) -> None:
-    home.job("echo $$; sleep 0.5; exit 3")
+    home.job(f"echo $$; {HELD}; exit 3")
     id_ = home.run_now()
     home.tick_until(lambda: len(home.printed(id_)) == 1)
     home.control_plane()
     home.jobs.tick()
     assert home.state_of(id_) is RunState.RUNNING
+    (home.data / "go").touch()
     wait_for(lambda: not home.left(), what="the end of its runner")
     home.control_plane()
     run = home.ended(id_)
