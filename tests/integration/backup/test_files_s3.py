@@ -22,7 +22,7 @@ from homeport.kernel.errors import HomeportError
 from homeport.kernel.secret import Secret
 from homeport.system import net
 
-IMPATIENT = Limits(short=6, stalled=6)
+IMPATIENT = Limits(short=15, stalled=15)
 
 
 @dataclass

