@@ -195,7 +195,10 @@ def test_bytes_nobody_asked_for_are_a_failure() -> None:
         await peer.request()
 
     counters = run(act, only(gets=1, get_rate=20.0))
-    assert counters.failed["get"] == counters.ok["get"] > 0
+    # The last answer may be counted, and what came after it not yet.
+    assert (
+        counters.ok["get"] - 1 <= counters.failed["get"] <= counters.ok["get"] and counters.failed["get"] > 0
+    )
     assert "bytes nobody asked for on an idle connection" in words(counters)
 
 

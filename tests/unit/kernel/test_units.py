@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from homeport.cli.restore import moment
+from homeport.cli.times import moment
 from homeport.kernel.units import format_moment
 
 
@@ -22,7 +22,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_moment_is_told_by_the_local_clock_with_its_zone_and_can_be_given_back(berlin: None) -> None:
     at = datetime(2026, 11, 20, 13, 3, 10, 250_000, tzinfo=UTC)
     assert format_moment(at) == "2026-11-20 14:03:10+01:00"
-    assert datetime.fromisoformat(moment(format_moment(at))) == at.replace(microsecond=0)
+    assert datetime.fromisoformat(moment(format_moment(at), at)) == at.replace(microsecond=0)
 
 
 def test_a_time_without_a_zone_is_none() -> None:
