@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
-LIMITS = {"unit": 20, "contract": 60, "integration": 120, "e2e": 480, "chaos": 600}
+LIMITS = {"unit": 60, "contract": 120, "integration": 300, "e2e": 480, "chaos": 600}
 """Seconds after which a hanging test is ended: the style's limits, with room for a busy machine."""
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("here", deadline=None)
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
 

@@ -14,7 +14,7 @@ COOKIE = f"homeport-side-{SHOP}"
 
 
 def pinned(rig: Rig, *servers: Server, stick: str = "pin") -> EdgeState:
-    return rig.state(*servers, stick=stick, check_interval=0.2, unhealthy_after=100)
+    return rig.state(*servers, stick=stick, check_interval=0.2, unhealthy_after=1000)
 
 
 def told(answer: Answer) -> str | None:
