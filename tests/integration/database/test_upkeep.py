@@ -195,3 +195,20 @@ def test_the_connection_is_as_it_was_and_one_in_a_transaction_is_refused(shop: s
         assert connection.execute("SHOW statement_timeout").fetchone() == ("7s",)
         with pytest.raises(HomeportError, match="in a transaction"):
             run(connection, upkeep("analyze", "orders"), RealClock())
+
+
+class SlowUnlock(psycopg.Connection[Any]):
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        if "advisory_unlock" in str(query):
+            query = f"{query}, pg_catalog.pg_sleep(0.2)"
+        return super().execute(query, *args, **kwargs)
+
+
+def test_an_end_has_time_though_none_is_left_for_cleaning(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cleaning left of its time was the limit of the unlocking after it: a millisecond."""
+    monkeypatch.setattr("homeport.database.upkeep.service.CLEANING", 0.0)
+    with psycopg.connect(shop) as old, SlowUnlock.connect(shop) as connection:
+        old.execute("UPDATE orders SET note = 'held' WHERE id = 1")
+        cut_off = run(connection, upkeep("reindex", "orders", 1.0), RealClock())
+        limits = connection.execute("SHOW statement_timeout").fetchone()
+    assert cut_off.state is State.TIMED_OUT and limits == ("0",)

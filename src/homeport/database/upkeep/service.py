@@ -28,6 +28,9 @@ LOCK_TIMEOUT = 5.0
 so they may wait for as long as their time limit."""
 CLEANING = 10.0
 """Seconds for what a statement that was cut off left behind."""
+SHORTEST = 1.0
+"""Seconds that a statement has at least. Its limit holds for what the session says next, too, until that sets
+another: with a millisecond left, the unlocking at the end was cancelled."""
 
 
 def run(connection: Connection, upkeep: Upkeep, clock: Clock) -> Outcome:
@@ -49,7 +52,7 @@ def run(connection: Connection, upkeep: Upkeep, clock: Clock) -> Outcome:
         with _session(connection, upkeep.timeout):
             return work.run()
     except psycopg.Error as e:
-        return work.outcome(State.FAILED, work.failure(e))
+        return work.cut_off(work.failure(e))
 
 
 @dataclass(slots=True)
@@ -87,13 +90,12 @@ class _Work:
         self.statement = text(steps[-1])
         for step in steps:
             try:
-                self._step(step, max(0.001, self.upkeep.timeout - self._elapsed()))
+                self._step(step, max(SHORTEST, self.upkeep.timeout - self._elapsed()))
             except psycopg.Error as e:
                 error = self.failure(e)
                 if not self.connection.closed and isinstance(step, Clean | Reindex):
                     self._clean()
-                state = State.TIMED_OUT if error.type is TIMED_OUT else State.FAILED
-                return self.outcome(state, error)
+                return self.cut_off(error)
         self.after = self._measure(look(self.connection, target(self.upkeep)))
         return self.outcome(State.DONE)
 
@@ -116,7 +118,7 @@ class _Work:
             return
         for index in seen.leftovers if seen else ():
             try:
-                self._step(Clean(index), max(0.001, until - self.clock.monotonic()))
+                self._step(Clean(index), max(SHORTEST, until - self.clock.monotonic()))
             except psycopg.Error:
                 self.left.append(str(index))
 
@@ -143,6 +145,9 @@ class _Work:
             tuple(self.left),
             error,
         )
+
+    def cut_off(self, error: HomeportError) -> Outcome:
+        return self.outcome(State.TIMED_OUT if error.type is TIMED_OUT else State.FAILED, error)
 
     def failure(self, error: psycopg.Error) -> HomeportError:
         from psycopg import errors
