@@ -107,9 +107,10 @@ class Run:
     @property
     def reason(self) -> str:
         """What went wrong, in one line."""
-        wrong = [s for s in self.steps if s.state == FAILED]
-        if wrong or self.state != CANCELLED:
-            return reason_of(wrong) if wrong else ""
+        if wrong := [s for s in self.steps if s.state == FAILED]:
+            return reason_of(wrong)
+        if self.state != CANCELLED:
+            return ""
         if self.cancel:
             return _why_cancelled(self.cancel)
         return reason_of([s for s in self.steps if s.state == CANCELLED][:1])

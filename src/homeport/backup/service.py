@@ -376,11 +376,12 @@ class Backups:
         if step.work.startswith(HERE):
             return self.here[step.work.removeprefix(HERE)](run, step, progress)
         tries = TRIES if step.always else 1
-        ways: list[HomeportError] = []
+        way: HomeportError | None = None
 
         def stop() -> str | None:
-            ways[:] = [way] if (way := self._way(step)) else []
-            return self._stop(run.id, step) or (ways[0].sentence if ways else None)
+            nonlocal way
+            way = self._way(step)
+            return self._stop(run.id, step) or (way.sentence if way else None)
 
         while True:
             tries -= 1
@@ -399,8 +400,8 @@ class Backups:
                     if e.type is WORK_FAILED and tries:
                         log.warning("%s of run %s is done again: %s", step.name, run.id, e.sentence)
                         continue
-                if e.type is STOPPED and ways:
-                    raise ways[0] from e
+                if e.type is STOPPED and way:
+                    raise way from e
                 raise
 
     def _clean(self) -> None:

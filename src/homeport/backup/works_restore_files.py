@@ -13,7 +13,7 @@ from typing import Any
 from homeport.backup.files import restoring, tree
 from homeport.backup.files.errors import NO_FILE
 from homeport.backup.files.manifest import Manifest
-from homeport.backup.files.model import Layout, Snapshot
+from homeport.backup.files.model import Layout, Snapshot, storage_of
 from homeport.backup.restores.errors import NO_FILES
 from homeport.backup.toolbox import Toolbox
 from homeport.backup.waiting import patiently
@@ -48,7 +48,7 @@ def contents(box: Toolbox, request: Request, say: Say) -> Any:
     repository, snapshot = newest(box, request)
     manifest, _ = box.files().restic(repository).manifest(snapshot)
     copies = {d.copy for d in manifest.databases.values()}
-    root = "/".join(("storage", *request["series"].split("."))) + "/"
+    root = storage_of(request["series"]) + "/"
     rows: list[dict[str, Any]] = [
         {"path": p, "kind": "file", "bytes": f.bytes} for p, f in manifest.files.items() if p not in copies
     ]
@@ -68,7 +68,7 @@ def contents(box: Toolbox, request: Request, say: Say) -> Any:
         "repository": repository,
         "snapshot": snapshot.id,
         "at": text_time(snapshot.at),
-        "files": [r | {"path": shown(r["path"])} for r in found[:MOST_LISTED]],
+        "files": [r | {"path": _shown(r["path"])} for r in found[:MOST_LISTED]],
         "found": len(found),
         "bytes": sum(r["bytes"] for r in found),
         "of": len(inside),
@@ -81,7 +81,7 @@ def _fits(pattern: str) -> Callable[[str], bool]:
     return lambda path: pattern in path
 
 
-def shown(path: str) -> str:
+def _shown(path: str) -> str:
     """A path that is no UTF-8, so that it can be told."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

@@ -37,7 +37,7 @@ def name(what: str, text: str) -> str:
 
 
 def _of_app(text: str, key: str) -> str | None:
-    """A text in ``[app]`` of a homeport.toml; None where none stands there.
+    """What stands in ``[app]`` of a homeport.toml, as a text; None where nothing does.
 
     The rest is not looked at: a file in the middle of an edit must not stand in the way of a rollback, nor have
     it take back another environment.
@@ -48,7 +48,7 @@ def _of_app(text: str, key: str) -> str | None:
         line = rf"""^\s*\[app\]\s*(?:#.*)?$[^\[]*?^\s*{key}\s*=\s*["']([^"']+)["']"""
         match = re.search(line, text, re.MULTILINE)
         found = match[1] if match else None
-    return found if isinstance(found, str) else None
+    return str(found) if found is not None else None
 
 
 def _parsed(text: str, path: Path) -> "Spec":

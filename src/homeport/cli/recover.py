@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from homeport.cli import backup_view, screen
 from homeport.cli.backup import asked, place_of
 from homeport.cli.context import Session, pass_session
-from homeport.cli.times import moment as moment_of
+from homeport.cli.times import instant
 from homeport.kernel.units import format_duration, format_size
 
 
@@ -59,14 +58,9 @@ def recover(
     called again. Exit status 1 where not everything could be brought back.
     """
     place, keys = place_of(session, "recover", path, endpoint, bucket, prefix, region, ca)
-    moment = (
-        datetime.fromisoformat(moment_of(before, session.clock.now())).astimezone(UTC) if before else None
-    )
-    since = (
-        datetime.fromisoformat(moment_of(undelete_since, session.clock.now())).astimezone(UTC)
-        if undelete_since
-        else None
-    )
+    now = session.clock.now()
+    moment = instant(before, now) if before else None
+    since = instant(undelete_since, now) if undelete_since else None
     session.lifecycle.check_recover(session.data_dir, place)
     passphrase = asked(session, confirm=False)
     try:

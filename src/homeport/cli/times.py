@@ -1,9 +1,9 @@
 """Moments that people name."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from homeport.kernel.errors import Kind, declare
+from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.units import parse_duration
 
 BAD_TIME = declare("cli.bad_time", Kind.INVALID, "A time cannot be read, or the local clock showed it twice.")
@@ -27,13 +27,10 @@ def moment(text: str, now: datetime) -> str:
     if found is None:
         try:
             found = datetime.fromisoformat(told)
-            if not FIRST_YEAR <= found.year <= LAST_YEAR:
-                raise ValueError
         except ValueError:
-            raise BAD_TIME.error(
-                f"cannot read {text[:60]!r} as a time",
-                hint='such as "2026-11-20 14:03:10", 2026-11-20T14:03:10+01:00, 14:03 or "10 minutes ago"',
-            ) from None
+            raise _unreadable(text) from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise _unreadable(text)
     if found.tzinfo is not None:
         return found.isoformat()
     first, second = (found.replace(fold=fold).astimezone() for fold in (0, 1))
@@ -43,6 +40,18 @@ def moment(text: str, now: datetime) -> str:
             hint=f"name the zone: {first.isoformat()} or {second.isoformat()}",
         )
     return first.isoformat()
+
+
+def instant(text: str, now: datetime) -> datetime:
+    """The same as :func:`moment`, in UTC."""
+    return datetime.fromisoformat(moment(text, now)).astimezone(UTC)
+
+
+def _unreadable(text: str) -> HomeportError:
+    return BAD_TIME.error(
+        f"cannot read {text[:60]!r} as a time",
+        hint='such as "2026-11-20 14:03:10", 2026-11-20T14:03:10+01:00, 14:03 or "10 minutes ago"',
+    )
 
 
 def _ago(text: str, now: datetime) -> datetime | None:

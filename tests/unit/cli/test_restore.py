@@ -58,7 +58,9 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         moment(text, NOW)
 
 
-@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31 23:59", "0001-01-01T00:00+05:00"])
+@pytest.mark.parametrize(
+    "text", ["0001-01-01", "9999-12-31 23:59", "0001-01-01T00:00+05:00", "100000 days ago"]
+)
 def test_a_time_that_some_zone_does_not_have_is_refused(berlin: None, text: str) -> None:
     with pytest.raises(HomeportError, match="as a time"):
         moment(text, NOW)

@@ -164,6 +164,11 @@ def environment_series(app: str, environment: str) -> str:
     return f"{app}.{environment}"
 
 
+def storage_of(series: str) -> str:
+    """Where the storage of an environment lies in the data directory, by its series."""
+    return "/".join(("storage", *series.split(".")))
+
+
 def dump_series(app: str, environment: str, database: str) -> str:
     return f"{app}.{environment}.{database}"
 

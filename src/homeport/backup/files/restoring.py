@@ -12,7 +12,7 @@ from pathlib import Path
 from homeport.backup.files import proving
 from homeport.backup.files.errors import FULL, NO_FILE, NOT_PROVEN
 from homeport.backup.files.manifest import Manifest
-from homeport.backup.files.model import Layout, Snapshot
+from homeport.backup.files.model import Layout, Snapshot, storage_of
 from homeport.backup.files.restic import Restic
 from homeport.backup.files.sealing import unseal
 from homeport.kernel.errors import HomeportError
@@ -55,7 +55,7 @@ def part(manifest: Manifest, only: Sequence[str]) -> Manifest:
     databases = {p: d for p, d in manifest.databases.items() if below(p)}
     copies = {d.copy for d in databases.values()}
     known = (*manifest.files, *manifest.links, *manifest.databases)
-    whole = "/".join(("storage", *manifest.series.split(".")))
+    whole = storage_of(manifest.series)
     missing = [t for t in tops if t != whole and not any(f"{path}/".startswith(f"{t}/") for path in known)]
     if missing:
         raise NO_FILE.error(f"cannot restore {missing[0][:200]}: the backup has no such file or directory")

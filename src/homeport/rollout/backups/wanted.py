@@ -36,18 +36,19 @@ class DataOwners:
 
     def wanted(self) -> Wanted:
         asked: Asked = {(e.app, e.name): self._asked(e) for e in self._environments()}
+        dumps = self._dumps()
         return Wanted(
             clusters=self._clusters(asked),
             files=self._files(asked),
-            dumps=self._dumps(),
-            schedules=self._schedules(asked),
+            dumps=dumps,
+            schedules=self._schedules(asked, dumps),
             drills=self._drills(asked),
         )
 
-    def _schedules(self, asked: Asked) -> tuple[Backup, ...]:
+    def _schedules(self, asked: Asked, dumps: tuple[WantedDump, ...]) -> tuple[Backup, ...]:
         """Of those that ask for one. Who has something to be backed up and asks for nothing has the defaults."""
         stored = {(r.app, r.environment) for r in self._parts.stores.state.databases() if r.state == "ready"}
-        stored |= {(d.app, d.environment) for d in self._dumps()}
+        stored |= {(d.app, d.environment) for d in dumps}
         stored |= {of for of in asked if self._has_storage(*of)}
         return tuple(b or Backup() for of, b in asked.items() if b is not None or of in stored)
 
