@@ -1,4 +1,4 @@
-"""``python -m homeport.database.child``: one piece of work on a database, in a process of its own.
+"""``homeport.database.child`` in a process of its own: one piece of work on a database.
 
 What it takes (a parser of SQL, a driver: some 40 MB) is gone when it ends, and ``kill -9`` of it is what the work
 has to survive anyway. A JSON document comes by stdin, since it holds passwords; one JSON document a line goes out:

@@ -77,7 +77,7 @@ class Worker:
 
         lines = _Lines(take)
         status, reason = process.stream(
-            (self._python, "-P", "-m", self._module),
+            (self._python, "-P", "-m", "homeport.system.start", self._module),
             timeout=timeout,
             cwd=Path("/"),
             env={**BASE, process.OWNER: str(self._data), process.INSTANCE: name},

@@ -1,4 +1,4 @@
-"""``python -m homeport.main.backing``: one piece of work on backups, in a process of its own.
+"""``homeport.main.backing`` in a process of its own: one piece of work on backups.
 
 It opens ``state.db`` and the secrets' key by itself: nothing secret has to be handed over but a passphrase, which
 comes by stdin with the request. See :mod:`homeport.database.child` for what goes out.

@@ -1,5 +1,6 @@
 """The ``homeport`` program. The only reader of the process environment, with ``serve``."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ def main() -> None:
 
         print(f"homeport {__version__}")
         return
+    gc.disable()  # as homeport.system.start does
     from homeport.cli.app import run
     from homeport.cli.context import Session
     from homeport.main import lifecycle
     from homeport.system.clock import RealClock
 
+    gc.freeze()
+    gc.enable()
     session = Session(
         data_dir=data_dir(),
         clock=RealClock(),

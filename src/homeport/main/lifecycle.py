@@ -263,7 +263,10 @@ def _programs(data_dir: Path) -> list[Any]:
             priority=20,
         ),
         commands.Program(
-            SERVE, (sys.executable, "-m", "homeport.main.serve"), (*marks(SERVE), home, arenas), priority=30
+            SERVE,
+            (sys.executable, "-m", "homeport.system.start", "homeport.main.serve"),
+            (*marks(SERVE), home, arenas),
+            priority=30,
         ),
     ]
 

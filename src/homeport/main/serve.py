@@ -1,4 +1,4 @@
-"""``python -m homeport.main.serve``: the control plane, run by supervisord."""
+"""The control plane: ``python -m homeport.system.start homeport.main.serve``, run by supervisord."""
 
 import contextlib
 import gc
@@ -75,6 +75,7 @@ def main() -> None:
     for quiet in ("httpx", "dbos", "alembic"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     data_dir = Path(os.environ["HOMEPORT_HOME"])
+    gc.disable()  # until all is made that stays
     try:
         serve(data_dir)
     except HomeportError as e:
@@ -233,6 +234,7 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     )
     gc.collect()
     gc.freeze()
+    gc.enable()
     log.info("serving %s as pid %d", data_dir, os.getpid())
     uvicorn_server.run(sockets=[listener])
     advance.closing.set()
