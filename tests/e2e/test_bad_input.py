@@ -253,12 +253,13 @@ def test_two_ups_at_once_make_one_homeport(fresh_homeport):
         assert up.returncode == 0 or ("cannot start Homeport" in out and "hint: " in out)
     names = sorted(fresh_homeport.pids().values())
     assert names.count("serve") == 1 and names.count("logd") == 1
-    supervisors = [
-        pid
-        for pid in fresh_homeport.pids() | {fresh_homeport.supervisord(): ""}
-        if b"supervisord.conf" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    assert len(supervisors) == 1
+
+    def supervisors():
+        pids = fresh_homeport.pids() | {fresh_homeport.supervisord(): ""}
+        paths = [Path(f"/proc/{pid}/cmdline") for pid in pids]
+        return [p for p in paths if b"supervisord.conf" in (p.read_bytes() if p.exists() else b"")]
+
+    fresh_homeport.wait(lambda: len(supervisors()) == 1)
     assert "runs already" in fresh_homeport.run("up").stdout
     other = f"127.0.0.1:{fresh_homeport.port + 1}"
     done = fresh_homeport.run("up", "--http", other, status=CONFLICT)

@@ -131,11 +131,15 @@ def test_state_db_damaged_is_refused_while_traffic_goes_on(fresh_homeport, refus
     log = homeport.data / "logs" / "serve.log"
 
     def put(damage=None):
-        for path in homeport.data.glob("state.db*"):
-            path.unlink()
-        database.write_bytes(saved.read_bytes())
+        # Made elsewhere: serve, which comes every 2 s, must meet neither a part of it nor the good one.
+        made = homeport.work / "state.made"
+        made.write_bytes(saved.read_bytes())
         if damage:
-            DAMAGE[damage](database)
+            DAMAGE[damage](made)
+        for path in homeport.data.glob("state.db*"):
+            path.unlink(missing_ok=True)
+        if made.exists():
+            made.rename(database)
         return database.read_bytes() if database.exists() else None
 
     def refusals():

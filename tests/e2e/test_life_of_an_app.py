@@ -231,15 +231,18 @@ def test_logs_and_events(homeport, shop):
 
 def test_following_logs_shows_new_lines(homeport, shop):
     following = homeport.start("logs", "-f", "-n", "1", cwd=shop.directory)
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(iter(following.stdout.readline, "")))
+    reader.start()
     try:
-        time.sleep(1)
+        homeport.wait(lambda: lines, what="the last line is shown")
         homeport.run("restart", cwd=shop.directory)
-        time.sleep(1)
+        homeport.wait(lambda: "".join(lines[1:]).count("listening as") >= 2, what="both new ones are shown")
     finally:
         following.send_signal(2)
-        out, _ = following.communicate(timeout=10)
-    assert out.count("listening as") >= 2
-    assert following.returncode == 130
+        reader.join(20)
+        following.stdout.close()
+    assert following.wait(20) == 130
 
 
 def test_old_releases_are_pruned_but_never_what_serves_or_the_way_back(homeport, shop):

@@ -213,20 +213,25 @@ def test_a_caller_that_is_killed_takes_the_command_along(homeport, shop):
 
 
 def test_a_caller_that_is_killed_takes_even_a_stubborn_command_along(homeport, shop):
-    script = "trap '' HUP TERM; while true; do sleep 0.2; done"
+    script = "trap '' HUP TERM; echo deaf; while true; do sleep 0.2; done"
     child = subprocess.Popen(
         [HOMEPORT, "run", "--", "sh", "-c", script],
         cwd=shop.directory,
         env=homeport.env,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
-    homeport.wait(lambda: [n for n in homeport.pids().values() if ".run." in n])
-    time.sleep(0.5)
-    child.send_signal(signal.SIGKILL)
+    with child.stdout as out:
+        assert out.readline() == b"deaf\n"
+        child.send_signal(signal.SIGKILL)
     child.wait()
     homeport.wait(lambda: not [n for n in homeport.pids().values() if ".run." in n])
-    ended = [e for e in homeport.json("events", cwd=shop.directory) if e["kind"] == "command.ended"]
-    assert ended[-1]["data"]["status"] == 137
+
+    def ended():
+        told = homeport.json("events", "-n", "1000", cwd=shop.directory)
+        return [e["data"]["status"] for e in told if e["kind"] == "command.ended"]
+
+    homeport.wait(lambda: ended()[-1:] == [137], what="its end is told")
 
 
 def test_a_one_off_runs_as_the_apps_user(homeport):

@@ -180,7 +180,10 @@ def test_no_password_is_on_disk_in_the_journal_or_in_the_log(shared):
     checked = 0
     for path in shared.data.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue  # of a server that lives
             checked += 1
             assert not any(secret in content for secret in secrets), path
     assert checked > 500
