@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -179,6 +180,8 @@ def test_a_flipped_bit_is_found_by_the_next_proof_and_named(shop):
     found = shop.prove(status=7)
     wrong = {s["name"]: s["error"]["sentence"] for s in found["steps"] if s["state"] == "failed"}
     assert set(wrong) == {"prove cluster main in local", "prove files of orders.production in local"}, found
+    told = next(s["error"] for s in found["steps"] if s["name"] == "prove cluster main in local")
+    assert re.search(r"\b(base|global|pg_\w+)/\w+", f"{told}"), told
     done = shop.homeport.run("backup", "status", status=1)
     assert "prove cluster main in local failed" in done.stdout, done.stdout
     for path in broken:

@@ -161,13 +161,8 @@ def prove(
         restore.check_room(directory.parent, backup, plan.to_replay(backup, target, way.archive))
         copy.make()
         with step("restore"):
-            kind, value = plan.recovery(target)
-            argv = commands.restore(
-                program.layout, program.settings.number(backup.repository), backup.label, copy.files,
-                kind=kind, target=value, timeline=way.timeline, idle=True,
-            )  # fmt: skip
-            program.work(
-                argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress
+            restore.fetch(
+                program, backup, target, copy.files, way.timeline, idle=True, on_progress=on_progress
             )
         with step("start"):
             copy.start(RECOVERY + passes * PASSES)

@@ -1,5 +1,6 @@
 """A cluster's files as they were at a moment, beside those that serve."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ PASSED_OVER = {
     )
 }
 """What an older backup, or another repository, may do better."""
+MOST_NAMED = 4
+"""Files in a sentence."""
 _RESET = ("restore_command", "recovery_target_name", "recovery_target_time", "recovery_target",
           "recovery_target_action", "recovery_target_timeline", "archive_mode")  # fmt: skip
 
@@ -199,14 +202,7 @@ def restore(
             )  # fmt: skip
             check_room(into.parent, backup, plan.to_replay(backup, target, way.archive))
             copy.make()
-            kind, value = plan.recovery(target)
-            argv = commands.restore(
-                program.layout, program.settings.number(backup.repository), backup.label, copy.files,
-                kind=kind, target=value, timeline=way.timeline, idle=False,
-            )  # fmt: skip
-            program.work(
-                argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress
-            )
+            fetch(program, backup, target, copy.files, way.timeline, idle=False, on_progress=on_progress)
             copy.add_log(way.tail)
             copy.start()
             return _settle(copy, backup, len(way.tail), clock.monotonic() - began, clock, passed_over)
@@ -226,6 +222,49 @@ def restore(
             raise
     assert error is not None
     raise error
+
+
+def fetch(
+    program: PgBackRest,
+    backup: PhysicalBackup,
+    target: Target,
+    into: Path,
+    timeline: int,
+    *,
+    idle: bool,
+    on_progress: OnProgress,
+) -> None:
+    """The files of a backup, and how to go on from them to the target. Raises what pgBackRest says of the repository;
+    where it cannot unpack a file and does not say which (its error 29), the sentence names it."""
+    kind, value = plan.recovery(target)
+    argv = commands.restore(
+        program.layout, program.settings.number(backup.repository), backup.label, into,
+        kind=kind, target=value, timeline=timeline, idle=idle,
+    )  # fmt: skip
+    try:
+        program.work(argv, "copy", f"restore {backup.label} from repository {backup.repository}", on_progress)
+    except HomeportError as e:
+        half = _half_written(into)
+        if (
+            e.type is not DAMAGED
+            or not half
+            or any(f"{into}/{name}" in line for line in e.details for name in half)
+        ):
+            raise
+        which = half[0] if len(half) == 1 else f"one of {', '.join(half)}"
+        raise DAMAGED.error(f"{e.sentence}: {which}", hint=e.hint, details=e.details) from e
+
+
+def _half_written(into: Path) -> list[str]:
+    """What pgBackRest had in hand when it gave up: a file that it has finished has the time that it had in the cluster,
+    and its manifest it writes first."""
+    try:
+        began = (into / "backup.manifest").stat().st_mtime_ns
+    except FileNotFoundError:
+        return []
+    found = (Path(directory, name) for directory, _, names in os.walk(into) for name in names)
+    late = (p for p in found if not p.is_symlink() and p.stat().st_mtime_ns > began)
+    return sorted(str(p.relative_to(into)) for p in late)[:MOST_NAMED]
 
 
 def _settle(
