@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,14 +195,18 @@ class Chaos:
             time.sleep(0.002)
 
     def _kill(self, victim: str) -> None:
+        while True:
+            # An instance that is kept warm may end by itself just then.
+            with suppress(ProcessLookupError):
+                os.kill(self._pid(victim), signal.SIGKILL)
+                return
+
+    def _pid(self, victim: str) -> int:
         if victim == "supervisord":
-            pid = self.homeport.supervisord()
-        elif victim == "instance":
-            pids = [p for p, name in self.homeport.pids().items() if ".web." in name]
-            pid = self.random.choice(pids)
-        else:
-            pid = self.homeport.pid_of(victim)
-        os.kill(pid, signal.SIGKILL)
+            return self.homeport.supervisord()
+        if victim == "instance":
+            return self.random.choice([p for p, name in self.homeport.pids().items() if ".web." in name])
+        return self.homeport.pid_of(victim)
 
     def _settle(self, found: Round) -> None:
         """Wait until the environment is up, nothing moves and nothing is left over."""

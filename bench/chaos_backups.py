@@ -135,7 +135,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 EVERY = "every step"
 """In the place of a step: the control plane is killed in each of one run."""
 VICTIMS = ("serve", "child", "both", "cancel")
-SETTLE = 30.0
+SETTLE = 90.0
 T = TypeVar("T")
 
 

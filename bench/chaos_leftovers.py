@@ -126,10 +126,10 @@ def _held(directory: Path) -> list[str]:
     """Files of locks that somebody holds."""
     held = []
     for path in directory.rglob("*lock*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    held.append(str(path))
+        # pgBackRest's come and go.
+        with suppress(FileNotFoundError, IsADirectoryError), path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                held.append(str(path))
     return held

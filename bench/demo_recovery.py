@@ -81,6 +81,7 @@ class LastAct:
         self._back_up()
         with LoadProcess(self.demo.address, self.demo.host, Mix()) as load:
             time.sleep(SELLING)
+            self._has_sold(load)
             self._drop(load)
             self._bring_back()
             time.sleep(SELLING)
@@ -142,6 +143,13 @@ class LastAct:
             raise Unexpected(f"no run began: {told}")
         shown: dict[str, Any] = self.demo.homeport("backup", "show", id)
         return shown
+
+    def _has_sold(self, load: LoadProcess) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not load.latest["orders_acknowledged"]:
+            if time.monotonic() > deadline:
+                raise Unexpected(f"the shop accepted no order in {PATIENCE:g} s")
+            time.sleep(0.1)
 
     def _drop(self, load: LoadProcess) -> None:
         demo = self.demo

@@ -36,7 +36,7 @@ PARTS = ("expand", "fill", "contract")
 SUITED = (
     (r'^steps = \["10%", "50%"\]$', 'steps = ["50%"]'),
     (r'^watch_for = "3s"$', 'watch_for = "1s"'),
-    (r'^start_timeout = "10s"$', 'start_timeout = "60s"'),
+    (r'^start_timeout = "20s"$', 'start_timeout = "60s"'),
 )
 
 

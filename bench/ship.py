@@ -22,7 +22,8 @@ from load import LoadProcess, Mix, compare_orders
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from live import App, Homeport, free_port  # noqa: E402
+from live import App, Homeport  # noqa: E402
+from ports import free_port  # noqa: E402
 
 HOST = "shop.localhost"
 

@@ -1,11 +1,13 @@
 """The folder sets the marker and the time limit."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "support"))
 LIMITS = {"unit": 60, "contract": 120, "integration": 300, "e2e": 480, "chaos": 600}
 """Seconds after which a hanging test is ended: the style's limits, with room for a busy machine."""
 

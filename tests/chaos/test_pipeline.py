@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -88,13 +89,17 @@ class Rig:
         )
 
     def kill(self) -> None:
-        def alive() -> int | None:
-            # The one before may have been killed a moment ago, and be seen still.
-            pids = self.homeport.pids().items()
-            return next((pid for pid, name in pids if name == "serve" and pid != self.killed), None)
+        def killed() -> bool:
+            # The one before may have been killed a moment ago, and be seen still; so may what it had started.
+            with suppress(ProcessLookupError, StopIteration):
+                pid = self.homeport.pid_of("serve")
+                if pid != self.killed:
+                    os.kill(pid, signal.SIGKILL)
+                    self.killed = pid
+                    return True
+            return False
 
-        self.killed = self.homeport.wait(alive, what="the control plane to be back")
-        os.kill(self.killed, signal.SIGKILL)
+        self.homeport.wait(killed, what="the control plane to be back")
 
     def run(self, number: int) -> dict:
         return self.homeport.json("pipeline", "show", str(number), cwd=self.app.directory)

@@ -1,13 +1,12 @@
 """The README's first command."""
 
 import json
-import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
+from ports import directory
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1200
@@ -29,8 +28,8 @@ def run(*options: str) -> tuple[int, str, str]:
 
 @pytest.mark.timeout(LIMIT + 60)
 def test_the_demo_ships_by_command_and_by_push_only_the_bad_canary_fails_requests_and_a_table_comes_back():
-    work = tempfile.mkdtemp(prefix="hp", dir="/tmp")
-    os.chmod(work, 0o755)  # where tests run as root, PostgreSQL runs as another user
+    work = directory(below="d")
+    work.chmod(0o755)  # where tests run as root, PostgreSQL runs as another user
     try:
         status, out, told = run("--once", "--json", "--data-dir", f"{work}/d")
         assert status == 0, told[-3000:]

@@ -1,19 +1,18 @@
 """A live Homeport for tests: its own data directory and ports, small apps in git, everything ended after."""
 
 import http.client
-import itertools
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zlib import crc32
+
+from ports import directory, free_port
 
 from homeport.api.client import Client
 
@@ -87,31 +86,6 @@ def _attend_to_ctrl_c() -> None:
 
 PATIENCE = 120.0
 """Seconds."""
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-_PORTS = itertools.cycle(range(30_000 + _WORKER * 1380, 31_380 + _WORKER * 1380))
-
-
-def free_port() -> int:
-    """One that neither Linux (from 32768 on) nor Homeport (below 30000) gives away, nor another worker's tests."""
-    for port in itertools.islice(_PORTS, 1380):
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no port is free")
-
-
-def _directory() -> Path:
-    """Named so that Homeport begins to look for ports in this worker's half of its ranges: a port that is free may be
-    bound seconds later."""
-    while True:
-        work = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))
-        at = crc32(str(work / "d").encode())
-        if at % 600 // 300 == _WORKER and at % 10_000 // 5_000 == _WORKER:
-            return work
-        work.rmdir()
 
 
 class App:
@@ -175,7 +149,7 @@ class Homeport:
     """One running Homeport."""
 
     def __init__(self) -> None:
-        self.work = _directory()
+        self.work = directory(below="d")
         self.work.chmod(0o711)  # database servers run as users of their own
         self.data = self.work / "d"
         self.port = free_port()
@@ -308,10 +282,17 @@ class Homeport:
         return int((self.data / "supervisor" / "supervisord.pid").read_text())
 
     def close(self) -> None:
-        self.run("down", status=None)
-        for pid in self.pids():
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                pass
-        shutil.rmtree(self.work, ignore_errors=True)
+        try:
+            self.run("down", status=None)
+        finally:
+            # What a failed one left: the supervisor first, which starts again what ends.
+            with suppress(OSError, ValueError):
+                supervisor = self.supervisord()
+                if str(self.data).encode() in Path(f"/proc/{supervisor}/cmdline").read_bytes():
+                    os.kill(supervisor, 9)
+            while pids := self.pids():
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, 9)
+                time.sleep(0.02)
+            shutil.rmtree(self.work, ignore_errors=True)

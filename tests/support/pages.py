@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from live import HOMEPORT, ROOT, Homeport, free_port
+from live import HOMEPORT, ROOT, Homeport
+from ports import free_port
 
 DOCS = ROOT / "docs"
 PAGES = (
@@ -198,7 +199,7 @@ class Reader:
     def close(self) -> None:
         """End every Homeport that the page started."""
         for file in self.home.rglob("homeport.json"):
-            subprocess.run([HOMEPORT, "down", "--data-dir", file.parent], capture_output=True, timeout=60)
+            subprocess.run([HOMEPORT, "down", "--data-dir", file.parent], capture_output=True, timeout=300)
 
 
 def clear_of_the_hour(seconds: float) -> None:

@@ -3,12 +3,13 @@
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from ports import free_port
 
 KEY, SECRET_KEY = "AKIDTEST", "hush-hush-hush"
 BUCKET = "backups"
@@ -36,7 +37,7 @@ class Seaweed:
         config = self.directory / "s3.json"
         config.write_text(json.dumps({"identities": [identity]}))
         (self.directory / "data").mkdir()
-        self._ports = _free_ports(len(_PORTS) + 2)
+        self._ports = [free_port() for _ in range(len(_PORTS) + 2)]
         *others, port, grpc = self._ports
         self.url = f"http://127.0.0.1:{port}"
         argv = [
@@ -84,14 +85,3 @@ class Seaweed:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

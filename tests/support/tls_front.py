@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from certificate import certificate
+from ports import free_port
 
 CONF = """
 defaults
@@ -27,8 +28,7 @@ class TlsFront:
         self.ca, key = certificate(directory)
         pem = directory / "tls.pem"
         pem.write_bytes(self.ca.read_bytes() + key.read_bytes())
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"https://localhost:{self.port}"
         conf = directory / "tls.cfg"
         conf.write_text(CONF.format(port=self.port, pem=pem, target=urlsplit(target).netloc))

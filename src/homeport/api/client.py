@@ -24,7 +24,8 @@ UNREACHABLE = declare(
 Result = TypeVar("Result")
 
 SOCKET = "homeport.sock"
-PATIENCE = 20.0
+PROBLEM = "application/problem+json"
+PATIENCE = 30.0
 """Seconds a call waits for a control plane that restarts."""
 CALL_TIMEOUT = 120.0
 """Seconds without a byte of the answer after which a call is given up."""
@@ -120,7 +121,7 @@ class Client:
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             if response.status != 200:
-                raise _problem(response.status, response.read())
+                raise _refusal(response, response.read())
         except BaseException:
             connection.close()
             raise
@@ -147,18 +148,21 @@ class Client:
         finally:
             connection.close()
         if response.status >= 400:
-            raise _problem(response.status, content)
+            raise _refusal(response, content)
         if plain:
             return content.decode("utf-8", "replace")
         return json.loads(content) if content else None
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:
-        until = time.monotonic() + self._patience
+        until: float | None = None
         while True:
             try:
                 return attempt()
             except (OSError, http.client.HTTPException) as e:
-                if not self._supervised() or time.monotonic() > until:
+                # Not from when it began: what is answered after minutes may be cut off as well.
+                now = time.monotonic()
+                until = now + self._patience if until is None else until
+                if isinstance(e, TimeoutError) or now > until or not self._supervised():
                     raise UNREACHABLE.error(
                         f"cannot reach Homeport in {self._data_dir}: "
                         + ("the control plane does not answer" if self._supervised() else "it does not run"),
@@ -200,6 +204,13 @@ def _messages(response: http.client.HTTPResponse) -> Iterator[_Message]:
             kind = value
         elif name == "data":
             data += value
+
+
+def _refusal(response: http.client.HTTPResponse, content: bytes) -> Exception:
+    """What an answer says; one that is cut off because the control plane ends is as good as none."""
+    if response.status >= 500 and PROBLEM not in (response.getheader("Content-Type") or ""):
+        return http.client.HTTPException(f"it answered {response.status}")
+    return _problem(response.status, content)
 
 
 def _problem(status: int, content: bytes) -> HomeportError:

@@ -165,8 +165,10 @@ class Backups:
         """It gets no more backups; what it holds stays."""
         self.repositories.get(name)
         self.must_be_idle(f"remove {name}")
-        removed = self.repositories.remove(name, actor=actor)
-        self._go_on_without()
+        # A look that is under way has clusters archived into the repositories that it knows.
+        with self._asking["look"]:
+            removed = self.repositories.remove(name, actor=actor)
+            self._go_on_without()
         return removed
 
     def _has_no_other(self, name: str) -> bool:
@@ -235,9 +237,12 @@ class Backups:
     def _do(self, work: str, request: Mapping[str, Any], *, timeout: float = SHORT) -> Any:
         # A second child of that name would end the first, as one that was left over.
         with self._asking[work]:
-            return self._worker.run(
-                work, {"data_dir": self._data_dir, **request}, name=f"backup.{work}", timeout=timeout
-            )
+            return self._child(work, request, timeout)
+
+    def _child(self, work: str, request: Mapping[str, Any], timeout: float = SHORT) -> Any:
+        return self._worker.run(
+            work, {"data_dir": self._data_dir, **request}, name=f"backup.{work}", timeout=timeout
+        )
 
     def ask(self, work: str, request: Mapping[str, Any], *, timeout: float = SHORT) -> Any:
         """A short piece of work that is no step of a run. Raises what it raises."""
@@ -325,6 +330,9 @@ class Backups:
 
     def advance(self, id: str) -> bool:
         """Do one step; whether the run is over. Made again after it was cut off anywhere."""
+        while self._closing.is_set():
+            # The process is about to end; the next control plane goes on.
+            self._clock.sleep(1.0)
         run = self.runs.find(id)
         if run is None or run.is_over:
             return True
@@ -481,10 +489,13 @@ class Backups:
         """What endangers recoveries just now (``works.look``)."""
         wanted = self._owners.wanted()
         clusters = self._clusters(wanted)
-        if not clusters or not self.repositories.ready():
+        if not clusters:
             return {}
-        found: Mapping[str, Any] = self._do("look", {"clusters": clusters, "window": wanted.window})
-        return found
+        with self._asking["look"]:
+            if not self.repositories.ready():
+                return {}
+            found: Mapping[str, Any] = self._child("look", {"clusters": clusters, "window": wanted.window})
+            return found
 
 
 def _told(e: HomeportError) -> dict[str, Any]:

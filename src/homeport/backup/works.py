@@ -62,12 +62,14 @@ def files(box: Toolbox, request: Request, say: Say) -> Any:
         request["series"], tuple(request["trees"]), tuple(request["databases"]), tuple(request["sealed"])
     )
     rate, lane = request.get("rate"), request.get("lane", files_model.MAIN)
-    backups, tell = box.files(rate, lane), telling_files(box.clock, say)
+    tell = telling_files(box.clock, say)
 
     def back_up(on_made: Callable[[files_model.Made], None]) -> object:
         def once() -> object:
+            if not box.repositories.ready():
+                raise WORKING.error(f"cannot back up {sources.series} now: a repository is being made")
             with box.paced(rate, lane):
-                return backups.backup(sources, on_progress=tell, on_made=on_made)
+                return box.files(rate, lane).backup(sources, on_progress=tell, on_made=on_made)
 
         return patiently(box.clock, once)
 
@@ -135,7 +137,8 @@ def prune(box: Toolbox, request: Request, say: Say) -> Any:
             try:
                 chosen = selection(physical, repository, keeps.get(name, others), window, box)
                 drop = [b.id for b, _ in chosen.drop]
-                physical.expire(repository, drop, chosen.base.id if chosen.base else None)
+                base = chosen.base.id if chosen.base else None
+                patiently(box.clock, partial(physical.expire, repository, drop, base))
                 removed[f"{name} in {repository}"] = drop
             except HomeportError as e:
                 problems.append(e)

@@ -21,7 +21,8 @@ from homeport.system.files import write_atomic
 
 RELOAD_SECONDS = 20.0
 """How long a new worker may take to answer; reading many certificates is slow."""
-FAILED_FOR_SECONDS = 3.0
+FAILED_LOOKS = 300
+"""One after the other, 3 s at least: a machine that stands still for so long has not looked."""
 _POLL_SECONDS = 0.01
 
 
@@ -187,27 +188,28 @@ class HaproxyEdge:
     def _reload(self, before: Running, state: EdgeState) -> None:
         """Have the master start a new worker and wait until it is the one that answers."""
         pid = control.master(self.layout)
+        gone = UNREACHABLE.error(
+            "cannot reload HAProxy: its master process is not to be found",
+            hint="it is started again by its supervisor, with the configuration that is on disk",
+        )
         if pid is None:
-            raise UNREACHABLE.error(
-                "cannot reload HAProxy: its master process is not to be found",
-                hint="it is started again by its supervisor, with the configuration that is on disk",
-            )
+            raise gone
         failed = control.failed_reloads(self.layout, pid)
         wanted = digest(state, self.layout)
-        os.kill(pid, signal.SIGUSR2)
+        try:
+            os.kill(pid, signal.SIGUSR2)
+        except ProcessLookupError:
+            raise gone from None
         deadline = self._clock.monotonic() + RELOAD_SECONDS
-        failing_since: float | None = None
+        looks = 0
         while self._clock.monotonic() < deadline:
             with contextlib.suppress(HomeportError):
                 now = control.info(self.layout)
                 if now.pid != before.pid and now.digest == wanted and not now.stopping:
                     return
             # HAProxy counts a reload as failed until its new worker is up: only a lasting one has failed.
-            if control.failed_reloads(self.layout, pid) <= failed:
-                failing_since = None
-            elif failing_since is None:
-                failing_since = self._clock.monotonic()
-            elif self._clock.monotonic() - failing_since > FAILED_FOR_SECONDS:
+            looks = looks + 1 if control.failed_reloads(self.layout, pid) > failed else 0
+            if looks > FAILED_LOOKS:
                 break
             self._clock.sleep(_POLL_SECONDS)
         raise DRIFT.error(

@@ -22,7 +22,7 @@ from homeport.journal.store import Store, open_engine, text_time
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.kernel.units import format_moment, format_size
 from homeport.runtime.services import SupervisorServices
-from homeport.system import net
+from homeport.system import files, net
 from homeport.system.seal import KEY_FILE
 
 if TYPE_CHECKING:
@@ -101,8 +101,12 @@ def _one(r: Recovery, cluster: Cluster, clusters: Clusters, physical: PhysicalBa
     # Its server has not run since: this alone makes them the cluster's files.
     os.rename(place.restored / "data", layout.files)
     remove(place.restored, layout.directory, r.clock)
-    known = r.known["clusters"].get(cluster.name, {})
-    r.end(f"{format_size(known.get('bytes', 0))}, {known.get('at', '')}")
+    known = r.known.get("clusters", {}).get(cluster.name)
+    if known is None:
+        # Cut off after it was whole and before that was noted.
+        known = {"bytes": files.tree_bytes(layout.files)}
+        _note(r, cluster, **known)
+    r.end(", ".join(filter(None, (format_size(known.get("bytes", 0)), known.get("at")))))
 
 
 def _restore(r: Recovery, physical: PhysicalBackups) -> tuple[Restored, list[str]]:

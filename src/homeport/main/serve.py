@@ -54,6 +54,7 @@ from homeport.rollout.state import State
 from homeport.rollout.steering import Steering
 from homeport.runtime import orphans, ports
 from homeport.runtime.jobs.service import Jobs
+from homeport.runtime.layout import Layout
 from homeport.runtime.logs import FileLogReader
 from homeport.runtime.services import SupervisorServices
 from homeport.runtime.supervisor import SupervisorRuntime
@@ -88,12 +89,20 @@ def main() -> None:
 
 def serve(data_dir: Path) -> None:
     clock = RealClock()
+    supervisor = _supervisor(data_dir)
     orphans.end_orphaned_services(data_dir, (lifecycle.SERVE,), clock, supervisor=os.getppid())
     with files.lock(data_dir / "serve.lock", what="start the control plane"):
-        _serve(data_dir, clock)
+        _serve(data_dir, clock, supervisor)
 
 
-def _serve(data_dir: Path, clock: RealClock) -> None:
+def _supervisor(data_dir: Path) -> int:
+    """Who started this; 0 where that is gone already, though this has only just begun."""
+    if (pid := lifecycle.supervisor_pid(data_dir)) is not None:
+        return pid
+    return 0 if Layout(data_dir).pid_file.exists() else os.getppid()
+
+
+def _serve(data_dir: Path, clock: RealClock, supervisor: int) -> None:
     stored = settings.load(data_dir)
     if stored is None:
         raise NO_SETTINGS.error(f"cannot serve {data_dir}: it was not prepared", hint="homeport up")
@@ -218,7 +227,6 @@ def _serve(data_dir: Path, clock: RealClock) -> None:
     jobs.start()
     webhooks = _serve_webhooks(data_dir, edge.layout.group, sources)
     sources.start()
-    supervisor = os.getppid()
     threading.Thread(
         target=_watch_supervisor, args=(data_dir, supervisor, advance.closing), daemon=True
     ).start()

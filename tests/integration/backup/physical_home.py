@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
+import ports
 from direct_services import DirectServices
 
 from homeport.backup.physical.model import LocalStore, Repository, Settings
@@ -28,7 +28,7 @@ def directory() -> Path:
     """In memory where there is room: pgBackRest flushes each of a thousand small files."""
     shm = Path("/dev/shm")
     roomy = shm.is_dir() and shutil.disk_usage(shm).free > 4 << 30
-    return Path(tempfile.mkdtemp(prefix="hp-bk-", dir=shm if roomy else "/tmp"))
+    return ports.directory("hp-bk-", shm if roomy else "/tmp")
 
 
 class PhysicalHome:

@@ -311,6 +311,28 @@ def test_what_a_killed_one_left_is_taken_away_and_a_lock_of_others_is_not(home: 
     assert other.restic("r1").unlock_own() is None and restic.locks() == ()
 
 
+def test_a_lock_that_shuts_all_others_out_is_taken_away_by_a_backup_too(home: FilesHome) -> None:
+    """As a prune has it; none is made before the next one."""
+    home.backups.prepare()
+    (home.uploads / "large.bin").write_bytes(os.urandom(60_000_000))
+    home.backups.backup(home.storage)
+    restic, locks = home.backups.restic("r1"), home.top / "r1" / "locks"
+
+    def cut() -> str | None:
+        if any(locks.iterdir()):
+            raise Cut
+        return None
+
+    with pytest.raises(Cut):
+        restic._stream(
+            ("check", "--read-data"), "check", root=home.data, timeout=60.0, output=lambda _: None,
+            stopped=cut, said=lambda: "", accepted=(0,),
+        )  # fmt: skip
+    assert [k.exclusive for k in restic.locks()] == [True]
+    home.backups.backup(home.storage)
+    assert restic.locks() == ()
+
+
 def test_limits_are_kept_to(shared: FilesHome) -> None:
     slow = Restic(shared.repositories[0], shared.backups.layout, shared.clock, Limits(short=0.001))
     with refused("backup.store_not_answering"):

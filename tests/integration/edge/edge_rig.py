@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -19,18 +18,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ports import directory, free_port
+
 from homeport.edge.haproxy import HaproxyEdge
 from homeport.edge.model import Bind, EdgeState, Mode, Route, Server, Service
 from homeport.kernel.ids import ServiceName
 from homeport.system.clock import RealClock
 
 SHOP = ServiceName("shop.production.web")
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: str = "") -> None:
@@ -216,7 +211,7 @@ class Rig:
     """One edge directory with HAProxy under it."""
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp")) / "edge"
+        self.directory = directory() / "edge"
         self.edge = HaproxyEdge(self.directory, RealClock())
         self.port = free_port()
         self.backends: dict[str, Backend] = {}

@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
+
+from ports import directory
 
 from homeport.journal import schema
 from homeport.journal.store import Store, open_engine, text_time
@@ -59,7 +59,7 @@ class ShiftedClock:
 
 class JobsHome:
     def __init__(self) -> None:
-        self.data = Path(tempfile.mkdtemp(prefix="hpj", dir="/tmp"))
+        self.data = directory("hpj")
         self.layout = Layout(self.data)
         prepare(self.data)
         self.clock = ShiftedClock()

@@ -4,14 +4,14 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from ports import directory, free_port
 
 from homeport.kernel.errors import HomeportError
 from homeport.kernel.ids import InstanceName
@@ -33,12 +33,6 @@ def name(n: int, process: str = "web") -> InstanceName:
     return InstanceName(f"shop.production.r1.{process}.{n}")
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 T = TypeVar("T")
 
 
@@ -53,7 +47,7 @@ def wait_for(look: Callable[[], T], *, seconds: float = 60.0, what: str = "it") 
 
 class Home:
     def __init__(self, prefix: str = "hp") -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))
+        self.root = directory(below="" if prefix == "hp" else prefix)
         self.data = self.root if prefix == "hp" else self.root / prefix
         self.layout = Layout(self.data)
         prepare(self.data)

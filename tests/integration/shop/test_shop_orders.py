@@ -18,8 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 from database_home import DatabaseHome, connect
-from live import free_port
 from migrating import migrator
+from ports import free_port
 
 from homeport.database.migrations.directory import read
 from homeport.database.migrations.model import Direction, Goal, Subset

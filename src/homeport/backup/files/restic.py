@@ -170,16 +170,26 @@ class Restic:
                 return "lasting"
             return "stalled" if self._clock.monotonic() - moved > self.limits.stalled else None
 
-        status = self._stream(
-            commands.backup(series, paths, exclude),
-            f"back up {series} to repository",
-            root=root,
-            timeout=float("inf"),
-            output=output,
-            stopped=stalled,
-            said=lambda: "\n".join(counter.words),
-            accepted=(0, INCOMPLETE),
-        )
+        def once() -> int:
+            return self._stream(
+                commands.backup(series, paths, exclude),
+                f"back up {series} to repository",
+                root=root,
+                timeout=float("inf"),
+                output=output,
+                stopped=stalled,
+                said=lambda: "\n".join(counter.words),
+                accepted=(0, INCOMPLETE),
+            )
+
+        try:
+            status = once()
+        except HomeportError as e:
+            if e.type is not LOCKED or self.unlock_own() is not None:
+                raise
+            # A prune of ours that was killed had left it.
+            counter, moved = parse.Counter(), self._clock.monotonic()
+            status = once()
         on_progress(self._progress(counter, self._clock.monotonic() - began))
         unread = [line for line in counter.unread if not is_gone(line.partition(": ")[0])]
         if status == INCOMPLETE and unread:

@@ -261,7 +261,14 @@ class PhysicalBackups:
 
     def continuity(self, repository: str, base: str | None = None) -> tuple[Gap, ...]:
         """What is missing of the log, from the start of ``base`` on; of its oldest backup for None."""
-        return plan.promised(self._program.backups(repository), self._program.archive(repository), base)
+        return self._log_of(repository, base)[1]
+
+    def _log_of(self, repository: str, base: str | None) -> tuple[Archive, tuple[Gap, ...]]:
+        # A backup that ends in between is left out: what it needs of the log came after the log was listed.
+        known = {b.label for b in self._program.backups(repository)}
+        archive = self._program.archive(repository)
+        both = [b for b in self._program.backups(repository) if b.label in known]
+        return archive, plan.promised(both, archive, base)
 
     def findings(self, bases: dict[str, str] | None = None) -> tuple[Finding, ...]:
         """All that endangers a recovery. ``bases``: by repository, the backup from which the log was promised.
@@ -275,12 +282,8 @@ class PhysicalBackups:
             look = self._server.look(connection)
         for name in self._names:
             try:
-                archives[name] = self._program.archive(name)
-                missing[name] = plan.promised(
-                    self._program.backups(name), archives[name], (bases or {}).get(name)
-                )
+                archives[name], missing[name] = self._log_of(name, (bases or {}).get(name))
             except HomeportError as e:
-                archives.pop(name, None)
                 problems[name] = e.sentence
         return plan.findings(
             look,
