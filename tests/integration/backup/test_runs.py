@@ -179,11 +179,23 @@ def test_a_backup_that_one_repository_lacks_is_kept_as_failed_with_what_the_othe
 
 def test_closing_leaves_the_step_for_the_next_control_plane(rig):
     run = rig.begin(*STEPS)
-    rig.closing.set()
+
+    def close(ask):
+        rig.closing.set()
+        return ask()
+
+    rig.worker.meanwhile["a"] = close
     assert rig.backups.advance(run.id) is False
+    # Asked again before the process has ended, it begins nothing more.
+    again = threading.Thread(target=rig.backups.advance, args=(run.id,), daemon=True)
+    again.start()
+    again.join(0.2)
+    assert again.is_alive() and rig.worker.asked == ["a"]
     assert rig.backups.runs.get(run.id).step("a").state == RUNNING
     rig.closing.clear()
+    again.join(10)
     assert rig.to_end(run.id).state == PASSED
+    assert rig.worker.asked == ["a", "a", "b", "c"]
 
 
 def test_one_of_a_lane_at_a_time_and_the_same_key_is_the_same_run(rig):

@@ -35,6 +35,8 @@ class Box:
     def list(self):
         return tuple(SimpleNamespace(name=r.name, ready=True) for r in self._home.repositories)
 
+    ready = list
+
     def files(self, rate=None, lane=MAIN):
         return self._home.backups if lane == MAIN else self._home.of_lane(lane)
 
@@ -135,3 +137,17 @@ def test_who_waits_looks_less_and_less_often_and_gives_up(home):
 def test_a_repository_is_removed_though_a_backup_hangs_in_it(home):
     with home.backups.alone("back up beside"):
         assert works.prepare(Box(home), {"clusters": {}, "files": False}, nobody) == {"made": []}
+
+
+def test_files_wait_for_a_repository_that_is_being_made(home):
+    class Making(Box):
+        looks = 0
+
+        def ready(self):
+            self.looks += 1
+            return self.list() if self.looks > 2 else ()
+
+    own, box = home.own, Making(home)
+    request = {"series": own.series, "trees": own.trees, "databases": own.databases, "sealed": own.sealed}
+    made = works.files(box, {**request, "lane": OWN_STATE}, nobody)["made"]
+    assert made and box.looks == 3
