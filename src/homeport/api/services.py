@@ -145,20 +145,29 @@ class Services:
         views = []
         for environment in parts.state.environments(app):
             serving = environment.serving
-            view = status.view(
-                environment,
-                parts.spec(environment.app, environment.name, serving) if serving else None,
-                parts.state.instances(environment.app, environment.name),
-                statuses,
-                servers,
-                parts.looping,
-            )
-            views.append(self._environment(environment, view))
+            try:
+                view = status.view(
+                    environment,
+                    parts.spec(environment.app, environment.name, serving) if serving else None,
+                    parts.state.instances(environment.app, environment.name),
+                    statuses,
+                    servers,
+                    parts.looping,
+                )
+                views.append(self._environment(environment, view))
+            except HomeportError:
+                # One that was destroyed meanwhile is left out.
+                if any(e.name == environment.name for e in parts.state.environments(environment.app)):
+                    raise
         return views
 
     def environment(self, app: AppName, name: EnvironmentName) -> wire.EnvironmentOut:
-        self.parts.state.environment(app, name)
-        return next(e for e in self.environments(app) if e.name == name)
+        """Raises ``rollout.unknown_app`` or ``rollout.unknown_environment``."""
+        while True:
+            self.parts.state.environment(app, name)
+            for environment in self.environments(app):
+                if environment.name == name:
+                    return environment
 
     def _environment(self, environment: Environment, view: status.EnvironmentView) -> wire.EnvironmentOut:
         state = self.parts.state

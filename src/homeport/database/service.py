@@ -6,6 +6,7 @@ The app's password is in the secret that holds its URL and nowhere else; a role 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from homeport.database import attached, plan, restore_points, roles, shares, urls
@@ -242,7 +243,7 @@ class Databases:
         """As :meth:`owner_url`, of a login that may read every table and nothing else."""
         row = self.get(app, environment, name)
         cluster = self.cluster_of(row)
-        with self.clusters.superuser(cluster, row.database) as inside:
+        with self._lock, self.clusters.superuser(cluster, row.database) as inside:
             roles.make_reader(inside, row)
         with self._owners.url(row, cluster, row.reader) as url:
             yield url
@@ -286,11 +287,17 @@ class Databases:
             cluster = self.clusters.ensure(row.cluster, dedicated=database.dedicated)
             return self._converge(row, cluster, variable_of(database))
 
-    def retire(self, app: str, environment: str, name: str, *, actor: str = ACTOR) -> bool:
-        """Take the login before away, its connections included; False when there is none."""
+    def retire(
+        self, app: str, environment: str, name: str, begun: datetime | None, *, actor: str = ACTOR
+    ) -> bool:
+        """Take the login before away, its connections included; False when there is none.
+
+        ``begun``: when the rotation that is to end so began; of another one, which may have begun since it was looked
+        at, nothing is taken away.
+        """
         with self._lock:
             row = self.get(app, environment, name)
-            if row.previous is None:
+            if row.previous is None or row.rotated_at != begun:
                 return False
             cluster = self.cluster_of(row)
             role = row.login_role(row.previous)

@@ -124,6 +124,12 @@ def test_a_new_pooler_takes_the_clients_over(shared, pooler):
     connect(url).close()
 
 
+def retire(shared):
+    """The rotation that is under way, if any."""
+    row = shared.databases.get("shop", "production", "main")
+    return shared.databases.retire("shop", "production", "main", row.rotated_at)
+
+
 def test_both_logins_are_valid_until_the_old_one_is_retired(shared):
     old = shared.ensure()
     with Load(old) as before:
@@ -138,9 +144,9 @@ def test_both_logins_are_valid_until_the_old_one_is_retired(shared):
         with after:
             before.goes_on()
             before.__exit__()
-            assert shared.databases.retire("shop", "production", "main")
+            assert retire(shared)
             after.goes_on()
-    assert not shared.databases.retire("shop", "production", "main")
+    assert not retire(shared)
     with pytest.raises(psycopg.OperationalError):
         connect(old)
     direct = old.replace(
@@ -151,8 +157,20 @@ def test_both_logins_are_valid_until_the_old_one_is_retired(shared):
         connect(direct)
     third = shared.databases.rotate("shop", "production", MAIN).url.reveal()
     assert user_and_password(third)[0] == "shop_production_a" and third != old
-    shared.databases.retire("shop", "production", "main")
+    assert retire(shared)
     connect(third).close()
+
+
+def test_a_decision_about_a_former_rotation_retires_nothing_of_the_next(shared):
+    shared.ensure()
+    shared.databases.rotate("shop", "production", MAIN)
+    former = shared.databases.get("shop", "production", "main").rotated_at
+    assert retire(shared)
+    serving = shared.ensure()
+    shared.databases.rotate("shop", "production", MAIN)
+    assert not shared.databases.retire("shop", "production", "main", former)
+    connect(serving).close()
+    assert retire(shared)
 
 
 @pytest.mark.parametrize("step", ["set_password", "verifiers"])
@@ -175,7 +193,7 @@ def test_a_rotation_that_was_cut_off_goes_on(shared, monkeypatch, step):
     assert user_and_password(new)[0] != user_and_password(old)[0]
     connect(old).close()
     connect(new).close()
-    shared.databases.retire("shop", "production", "main")
+    assert retire(shared)
     connect(new).close()
 
 

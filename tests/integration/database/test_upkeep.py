@@ -1,8 +1,11 @@
 """Upkeep on a real PostgreSQL."""
 
+import os
 import signal
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +17,19 @@ from homeport.database.upkeep.service import run
 from homeport.kernel.errors import HomeportError
 from homeport.spec.model_database import Upkeep
 from homeport.system.clock import RealClock
+
+
+class Hurried(RealClock):
+    """Nobody waits for it."""
+
+    slept = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
 
 ORDERS = """
 CREATE TABLE orders (id int PRIMARY KEY, note text);
@@ -181,18 +197,44 @@ def test_two_at_a_time_are_one(shop: str) -> None:
         other.execute(
             "SELECT pg_advisory_lock(hashtextextended('homeport upkeep reindex public.orders_note', 0))"
         )
-        outcome = asked(shop, "reindex", "orders_note")
+        clock = Hurried()
+        with psycopg.connect(shop) as connection:
+            outcome = run(connection, upkeep("reindex", "orders_note"), clock)
     assert outcome.state is State.REFUSED and outcome.error is not None
-    assert outcome.error.code == "database.upkeep_under_way"
+    assert outcome.error.code == "database.upkeep_under_way" and clock.slept >= 10
+
+
+def test_a_run_whose_client_was_killed_makes_way_for_the_next(shop: str) -> None:
+    """The server sees by itself that nobody waits for what it does: it is told only when it answers."""
+    with psycopg.connect(shop, autocommit=True) as other:
+        other.execute("CREATE TABLE pace AS SELECT 600 AS seconds")
+        other.execute(
+            "CREATE MATERIALIZED VIEW slow AS SELECT count(pg_sleep(seconds)) FROM pace WITH NO DATA"
+        )
+        with psycopg.connect(shop) as connection, ThreadPoolExecutor(1) as pool:
+            first = pool.submit(run, connection, upkeep("refresh", "slow"), RealClock())
+            deadline = time.monotonic() + 20
+            query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+            while not other.execute(query, [connection.info.backend_pid]).fetchone():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            with socket.socket(fileno=os.dup(connection.fileno())) as way:
+                way.shutdown(socket.SHUT_RDWR)
+            assert first.result().state is State.FAILED
+        other.execute("UPDATE pace SET seconds = 0")
+        second = asked(shop, "refresh", "slow")
+    assert second.state is State.DONE, second.error
 
 
 def test_the_connection_is_as_it_was_and_one_in_a_transaction_is_refused(shop: str) -> None:
     with psycopg.connect(shop) as connection:
         connection.execute("SET statement_timeout = '7s'")
+        connection.execute("SET client_connection_check_interval = '3s'")
         connection.commit()
         assert run(connection, upkeep("analyze", "orders"), RealClock()).state is State.DONE
         assert not connection.autocommit
         assert connection.execute("SHOW statement_timeout").fetchone() == ("7s",)
+        assert connection.execute("SHOW client_connection_check_interval").fetchone() == ("3s",)
         with pytest.raises(HomeportError, match="in a transaction"):
             run(connection, upkeep("analyze", "orders"), RealClock())
 

@@ -20,7 +20,8 @@ from homeport.journal.store import Store, open_engine
 from homeport.kernel.errors import ErrorType, HomeportError, Kind
 from homeport.kernel.ids import AppName
 from homeport.rollout.sources import state
-from homeport.rollout.sources.model import Ignored, PullRequest, Push, Refused
+from homeport.rollout.sources.model import FETCH_FAILED, Ignored, PullRequest, Push, Refused
+from homeport.rollout.sources.repository import Repository
 from homeport.rollout.sources.service import Sources
 
 SHOP = AppName("shop")
@@ -370,6 +371,47 @@ def test_a_token_that_cannot_be_read_is_bad_input(home: Home, source: str) -> No
     with pytest.raises(HomeportError) as e:
         home.set(token_from=source)
     assert e.value.code == "sources.bad_token" and e.value.kind is Kind.INVALID
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_look_at_the_branch_of_before_says_nothing_of_the_new_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    home.git("checkout", "-q", "-b", "next")
+    next_ = home.commit("2")
+    home.set(poll=60.0)
+    look = Repository.look
+
+    def other_meanwhile(repository: Repository, *more: Any) -> str:
+        commit = look(repository, *more)
+        home.set(branch="next", poll=60.0)
+        if fails:
+            raise FETCH_FAILED.error("cannot fetch")
+        return commit
+
+    monkeypatch.setattr(Repository, "look", other_meanwhile)
+    home.look(1)
+    monkeypatch.undo()
+    source = home.source()
+    assert (source.pending, source.looked_at, source.failures) == ((), None, 0)
+    home.look()
+    assert [r["commit"] for r in home.runs.begun] == [next_]
+
+
+def test_what_was_begun_as_another_branch_was_set_is_done_and_is_none_of_its_commits(home: Home) -> None:
+    home.set()
+    _, secret = home.sources.new_webhook(SHOP, "anna")
+    home.post(secret, home.pushed(home.first))
+    begin = home.runs.begin
+
+    def other_meanwhile(app: AppName, **what: Any) -> None:
+        begin(app, **what)
+        home.set(branch="next")
+
+    home.runs.begin = other_meanwhile  # type: ignore[method-assign]
+    home.look(1)
+    assert [r["commit"] for r in home.runs.begun] == [home.first]
+    assert (home.source().pending, home.source().seen) == ((), None)
 
 
 def test_a_token_is_sealed_and_goes_with_another_address(home: Home, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ each backup writes too. What a phase found out is noted in a file, for the next 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Any
 
 from homeport.backup.drills.errors import NO_CLUSTER, NOT_BROUGHT_BACK
 from homeport.backup.physical import commands, manifest, restore
-from homeport.backup.physical.copy import Copy, received_files, remove
+from homeport.backup.physical.copy import Copy, copy_received, received_files, remove
 from homeport.backup.physical.errors import NO_SPACE
 from homeport.backup.physical.manifest import Manifest
 from homeport.backup.physical.model import AtPoint, Progress, Restored, Settings, Target
@@ -159,11 +158,14 @@ class Ground:
         real = self.box.physical(self.cluster).layout.received
         archive = program.archive(program.settings.repositories[0].name)
         kept = tail(received_files(real), archive)
+        count = 0
         for name in kept.values():
             target = program.layout.received / name
-            shutil.copyfile(real / name, target)
-            hand_over(target, machine.user())
-        return len(kept)
+            # One that is gone by now has been archived.
+            if copy_received(real / name, target):
+                hand_over(target, machine.user())
+                count += 1
+        return count
 
     def must_have_room(self, copies: int) -> None:
         """Raises ``backup.no_space`` where the disk would be short with so many copies."""

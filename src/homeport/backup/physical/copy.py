@@ -27,6 +27,9 @@ UNFINISHED = "unfinished"
 """A file in the directory of a copy that is being made: what has it may be removed."""
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
 MB = 1024 * 1024
+ASKING = 5
+CONNECTING = 60
+"""Seconds for an answer: while it starts it is asked again, and later it may stand still now and then, idle and paced."""
 RECOVERY = 6 * 3600.0
 """Seconds that the log may be replayed for."""
 STOPPING = 600.0
@@ -85,8 +88,7 @@ class Copy:
         """Segments that are in no repository; recovery looks for them after it has asked the archive."""
         for segment, path in sorted(segments.items()):
             target = self.files / "pg_wal" / str(segment)
-            with suppress(FileNotFoundError):
-                shutil.copyfile(path, target)
+            if copy_received(path, target):
                 target.chmod(0o600)
                 hand_over(target, self._user)
 
@@ -105,7 +107,7 @@ class Copy:
         deadline = self._clock.monotonic() + seconds
         while True:
             with suppress(HomeportError):
-                with self.connect("postgres"):
+                with self.connect("postgres", ASKING):
                     return
             if not process.is_alive(self._pid) or self._clock.monotonic() > deadline:
                 raise self._not_started()
@@ -146,8 +148,8 @@ class Copy:
         return None
 
     @contextmanager
-    def connect(self, database: str) -> Iterator[Connection]:
-        """Raises ``backup.copy_not_started``."""
+    def connect(self, database: str, seconds: int = CONNECTING) -> Iterator[Connection]:
+        """Raises ``backup.copy_not_started``, after ``seconds`` without an answer."""
         import psycopg
 
         try:
@@ -157,7 +159,7 @@ class Copy:
                 user=SUPERUSER,
                 dbname=database,
                 autocommit=True,
-                connect_timeout=5,
+                connect_timeout=seconds,
                 application_name="homeport proof",
             )
         except psycopg.OperationalError as e:
@@ -265,6 +267,15 @@ def received_files(directory: Path) -> tuple[str, ...]:
         return tuple(sorted(e.name for e in os.scandir(directory) if e.is_file()))
     except OSError:
         return ()
+
+
+def copy_received(path: Path, target: Path) -> bool:
+    """Whether it is still there: as it was listed, or whole, when it has been renamed since."""
+    for source in (path, path.with_suffix("")):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(source, target)
+            return True
+    return False
 
 
 def prefer_archive(user: str | None, files_: Path, timeline: int) -> None:

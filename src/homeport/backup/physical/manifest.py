@@ -5,17 +5,21 @@ in snapshots taken around it. A transaction that was under way then may have wri
 point though no snapshot saw it: those are noted, and the copy knows how they ended.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from homeport.backup.files.scratch_database import PREFIX as PROOF
 from homeport.backup.physical.wal import segment
 from homeport.database import refused
 from homeport.database.connect import Connection
+from homeport.database.migrations.scratch import PREFIX as TRIAL
 from homeport.journal.store import parse_time, text_time
 from homeport.kernel.clock import Clock
+from homeport.kernel.errors import HomeportError
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,6 +32,10 @@ AT_ONCE = 8
 SEED = 7
 ATTEMPTS = 20
 PAUSE = 0.02
+GOING = 5.0
+"""Seconds that a database is listed for, at most, after those in it were turned out to drop or to rename it."""
+OURS = re.compile(rf"{TRIAL}[0-9]+_[0-9a-f]{{8}}|{PROOF}[0-9a-f]{{12}}")
+"""Databases that are there for the time of a trial or a proof."""
 SETTINGS = (
     "SET search_path = pg_catalog",
     "SET datestyle = 'ISO, MDY'",
@@ -80,7 +88,7 @@ class Manifest:
     """Transactions that the snapshots may not have seen and the restore point has."""
     tables: tuple[Table, ...]
     skipped: tuple[str, ...] = ()
-    """Tables that were locked, rewritten or dropped meanwhile."""
+    """Tables that were locked, rewritten or dropped meanwhile; databases that were, or that are too many."""
 
     @property
     def rows(self) -> int:
@@ -121,35 +129,37 @@ def uncertain(snapshots: Iterable[Snapshot]) -> tuple[int, ...]:
     return tuple(sorted({x for s in all_ for x in s.running} | set(begun)))
 
 
-def databases(connection: Connection) -> tuple[str, ...]:
-    """Largest first."""
+def databases(connection: Connection) -> dict[str, int]:
+    """Their oids, the largest first. One whose DROP DATABASE was begun is none: that cannot be taken back."""
     rows = connection.execute(
-        "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate "
+        "SELECT datname, oid FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 "
         "ORDER BY pg_database_size(oid) DESC, datname"
     ).fetchall()
-    return tuple(name for (name,) in rows)
+    return dict(rows)
 
 
 def take(connect: Connect, point: str, clock: Clock, *, whole: int = WHOLE) -> Manifest:
     """Make restore points until one finds no transaction under way, or the last; read what was there then.
 
-    ``point`` is their name but for a number. Raises ``database.not_answering``.
+    ``point`` is their name but for a number. What is dropped or renamed meanwhile is passed over. Raises
+    ``database.not_answering``.
     """
+    import psycopg
+
     with connect("postgres") as beside:
-        names = databases(beside)
-        names, left_out = names[:AT_ONCE], names[AT_ONCE:]
         best: tuple[tuple[int, ...], str, str, datetime] | None = None
         with ExitStack() as stack:
-            connections: dict[str, Connection] = {}
+            found = _Databases({})
             for attempt in range(ATTEMPTS):
+                found.close()
                 stack.close()
-                connections = {name: stack.enter_context(connect(name)) for name in names}
-                snapshots = [_begin(c) for c in connections.values()]
+                found = _enter(connect, beside, stack, clock)
+                snapshots = list(found.snapshots)
                 name = f"{point}_{attempt}"
                 at, lsn = _one(beside, "SELECT clock_timestamp(), pg_create_restore_point(%s)::text", name)
                 snapshots.append(Snapshot.of(_one(beside, "SELECT pg_current_snapshot()::text")[0]))
                 best = uncertain(snapshots), name, lsn, at
-                if not best[0]:
+                if not best[0] and not found.gone:
                     break
                 clock.sleep(PAUSE)
             assert best is not None
@@ -157,14 +167,65 @@ def take(connect: Connect, point: str, clock: Clock, *, whole: int = WHOLE) -> M
             # The log up to the restore point is archived while the tables are read.
             _one(beside, "SELECT pg_switch_wal()")
             tables: list[Table] = []
-            skipped = [f"database {name}" for name in left_out]
-            for name, connection in connections.items():
-                found, not_read = _read(connection, name, whole)
-                tables += found
+            skipped = [f"database {name}" for name in (*found.left_out, *found.gone)]
+            for name, connection in found.connections.items():
+                try:
+                    read, not_read = _read(connection, name, whole)
+                except psycopg.Error:
+                    if not _goes(beside, name, found.there[name], clock):
+                        raise
+                    connection.close()
+                    read, not_read = [], [f"database {name}"]
+                tables += read
                 skipped += not_read
         return Manifest(
             best[1], best[2], segment(current).timeline, best[3], best[0], tuple(tables), tuple(skipped)
         )
+
+
+@dataclass(slots=True)
+class _Databases:
+    there: dict[str, int]
+    connections: dict[str, Connection] = field(default_factory=dict)
+    snapshots: list["Snapshot"] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
+    gone: list[str] = field(default_factory=list)
+    """Meanwhile."""
+
+    def close(self) -> None:
+        """Without the COMMIT that psycopg would add: who is in a database that goes has been turned out."""
+        for connection in self.connections.values():
+            connection.close()
+
+
+def _enter(connect: Connect, beside: Connection, stack: ExitStack, clock: Clock) -> _Databases:
+    """A snapshot of each database, as far as they may be read at once."""
+    import psycopg
+
+    there = {name: oid for name, oid in databases(beside).items() if OURS.fullmatch(name) is None}
+    names = tuple(there)
+    found = _Databases(there, left_out=names[AT_ONCE:])
+    for name in names[:AT_ONCE]:
+        try:
+            found.connections[name] = stack.enter_context(connect(name))
+            found.snapshots.append(_begin(found.connections[name]))
+        except (HomeportError, psycopg.Error):
+            if not _goes(beside, name, there[name], clock):
+                raise
+            found.gone.append(name)
+            if name in found.connections:
+                found.connections.pop(name).close()
+    return found
+
+
+def _goes(beside: Connection, name: str, oid: int, clock: Clock) -> bool:
+    """Whether what failed in a database did so because it is dropped or renamed just now."""
+    until = clock.monotonic() + GOING
+    while databases(beside).get(name) == oid:
+        if clock.monotonic() >= until:
+            return False
+        clock.sleep(PAUSE)
+    return True
 
 
 def _one(connection: Connection, query: Any, *values: Any) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT = 5.0
 """Seconds that a refresh which locks out readers waits for its lock. The others wait beside readers and writers,
 so they may wait for as long as their time limit."""
+WAITING = 10.0
+"""Seconds for the session of a run that was cut off to end: until the server sees that its client is gone, it works on
+and is the only one."""
+PAUSE = 0.25
+CLIENT_CHECK = 1.0
+"""Seconds between two looks of the server at whether this client is there still."""
 CLEANING = 10.0
 """Seconds for what a statement that was cut off left behind."""
 SHORTEST = 1.0
@@ -34,7 +40,8 @@ another: with a millisecond left, the unlocking at the end was cancelled."""
 
 
 def run(connection: Connection, upkeep: Upkeep, clock: Clock) -> Outcome:
-    """One run of ``upkeep``, at most ``upkeep.timeout`` seconds and :data:`CLEANING` after.
+    """One run of ``upkeep``, at most ``upkeep.timeout`` seconds, :data:`WAITING` before and :data:`CLEANING`
+    after.
 
     ``connection`` leads to the server itself, not through a transaction pool, as the owner of the target or as a
     superuser. What the database refuses is in the outcome. Raises database.upkeep_busy.
@@ -70,12 +77,13 @@ class _Work:
     def run(self) -> Outcome:
         self.begun = self.clock.monotonic()
         key = f"homeport upkeep {self.upkeep.kind} {target(self.upkeep) or ''}"
-        with _alone(self.connection, key) as alone:
+        with _alone(self.connection, key, self.clock) as alone:
             if not alone:
                 error = UNDER_WAY.error(
                     f'cannot run the upkeep "{self.upkeep.name}": it runs already', hint="try again later"
                 )
                 return self.outcome(State.REFUSED, error)
+            self.begun = self.clock.monotonic()
             seen = look(self.connection, target(self.upkeep))
             self.before = self._measure(seen)
             try:
@@ -195,12 +203,15 @@ def _session(connection: Connection, timeout: float) -> Iterator[None]:
     autocommit = connection.autocommit
     connection.autocommit = True
     try:
-        query = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
-        row = connection.execute(query, prepare=False).fetchone()
-        assert row is not None
-        _set(connection, statement_timeout=timeout, lock_timeout=0.0)
+        before = _settings(connection)
+        _set(
+            connection,
+            statement_timeout=timeout,
+            lock_timeout=0.0,
+            client_connection_check_interval=CLIENT_CHECK,
+        )
         yield
-        _restore(connection, *row)
+        _restore(connection, before)
     finally:
         if not connection.closed:
             connection.autocommit = autocommit
@@ -212,23 +223,42 @@ def _set(connection: Connection, **seconds: float) -> None:
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, milliseconds], prepare=False)
 
 
-def _restore(connection: Connection, statement_timeout: str, lock_timeout: str) -> None:
+def _settings(connection: Connection) -> dict[str, str]:
+    """What :func:`_session` changes, as it is now."""
+    query = (
+        "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest(%s::pg_catalog.text[]) AS name"
+    )
+    names = ["statement_timeout", "lock_timeout", "client_connection_check_interval"]
+    return dict(connection.execute(query, [names], prepare=False).fetchall())
+
+
+def _restore(connection: Connection, settings: Mapping[str, str]) -> None:
     if connection.closed:
         return
-    for name, value in (("statement_timeout", statement_timeout), ("lock_timeout", lock_timeout)):
+    for name, value in settings.items():
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value], prepare=False)
 
 
 @contextmanager
-def _alone(connection: Connection, key: str) -> Iterator[bool]:
-    """Whether this session is the only one with ``key``; never waits."""
-    row = connection.execute(
-        "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(%s, 0))", [key], prepare=False
-    ).fetchone()
-    got = bool(row and row[0])
+def _alone(connection: Connection, key: str, clock: Clock) -> Iterator[bool]:
+    """Whether this session is the only one with ``key``; waits :data:`WAITING` for another one to end.
+
+    It asks again and again: waiting inside PostgreSQL would hold a snapshot, which a REINDEX CONCURRENTLY of the
+    other one waits for.
+    """
+    until = clock.monotonic() + WAITING
+    while not (got := _try(connection, key)) and clock.monotonic() < until:
+        clock.sleep(PAUSE)
     try:
         yield got
     finally:
         if got and not connection.closed:
             query = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(%s, 0))"
             connection.execute(query, [key], prepare=False)
+
+
+def _try(connection: Connection, key: str) -> bool:
+    row = connection.execute(
+        "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(%s, 0))", [key], prepare=False
+    ).fetchone()
+    return bool(row and row[0])

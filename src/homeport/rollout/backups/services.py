@@ -109,6 +109,8 @@ class BackupServices:
 
     def status(self) -> Status:
         """From what was recorded; reaches no server and no repository."""
+        # First: what ends in between is among those that ended.
+        running = self.backups.runs.running()
         repositories = self.backups.repositories.list()
         proving = self.backups.runs.list(kinds=("backup", "prove"), limit=300)
         made = [r for r in proving if r.kind == "backup" and r.subject == "all"]
@@ -148,7 +150,7 @@ class BackupServices:
         return Status(
             repositories,
             last,
-            self.backups.runs.running(),
+            running,
             proven,
             looks,
             problems,

@@ -1,5 +1,6 @@
 """Looks at databases: each in a child, so that what that takes is gone when it ends."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,7 @@ from homeport.kernel.ids import AppName, EnvironmentName
 from homeport.rollout.data import known
 from homeport.rollout.data.known import Known
 from homeport.rollout.parts import Parts
+from homeport.system import process
 
 NOT_FOR_SQLITE = declare(
     "rollout.not_for_sqlite",
@@ -58,6 +60,8 @@ class Looks:
     def __init__(self, parts: Parts, worker: Worker) -> None:
         self._parts = parts
         self._worker = worker
+        self._mark = f"-{secrets.token_hex(4)}"
+        """In the names of children of this control plane."""
 
     def all_of(self, app: AppName | None = None) -> tuple[Standing, ...]:
         """Every database with how it is, each server asked once."""
@@ -107,9 +111,22 @@ class Looks:
         return dict(self._ask("snapshot", k, {}))
 
     def _ask(self, work: str, k: Known, request: dict[str, Any]) -> Any:
+        """Each call is for itself: none ends the child of another."""
+        name = f"{k.key}.{work}"
+        self._end_left_over(name)
         return self._worker.run(
-            work, {**place(self._parts, k), **request}, name=f"{k.key}.{work}", timeout=INSIGHT_WITHIN
+            work,
+            {**place(self._parts, k), **request},
+            name=f"{name}{self._mark}-{secrets.token_hex(4)}",
+            timeout=INSIGHT_WITHIN,
         )
+
+    def _end_left_over(self, name: str) -> None:
+        """Of such looks, those that a control plane which was killed left behind."""
+        owner = str(self._parts.data_dir)
+        for instance in {m.instance for m in process.marked(owner)}:
+            if instance.startswith(f"{name}-") and not instance.startswith(f"{name}{self._mark}-"):
+                process.kill_marked(owner, instance)
 
     def _sizes_before(self, k: Known) -> Any:
         """The oldest sizes of the last thirty days."""

@@ -162,7 +162,7 @@ class Rotations:
                     self._end_warm(row)
                     return
                 case "retire":
-                    parts.stores.databases.retire(app, environment, row.name)
+                    parts.stores.databases.retire(app, environment, row.name, row.rotated_at)
                     return
                 case _:
                     return

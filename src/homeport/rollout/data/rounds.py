@@ -167,6 +167,8 @@ class Rounds:
         wanted = self.wanted()
         if not wanted:
             return
+        # Before what is read of runs: one that ends in between would look as if it had been cut off.
+        busy = frozenset(self._busy)
         runs = self.runs()
         new = [key for key in wanted if key not in runs]
         if new:
@@ -175,7 +177,7 @@ class Rounds:
                     _write(tx, key, planned_to=text_time(tx.now))
         moving: set[tuple[str, str]] = {(c.app, c.environment) for c in self._parts.state.running()}
         free = {key: u for key, u in wanted.items() if (key[0], key[1]) not in moving}
-        for one in next_due(free, runs, frozenset(self._busy), self._parts.clock.now()):
+        for one in next_due(free, runs, busy, self._parts.clock.now()):
             self._busy.add(one.key[:3])
             self._pool.submit(self._run, one)
 

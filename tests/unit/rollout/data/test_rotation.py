@@ -103,6 +103,16 @@ def test_every_rotation_ends_whatever_it_is_cut_off_at(hurried, failures):
     assert seen.is_set and seen.serves_new and not seen.warm and not seen.others and not seen.moving
 
 
+def test_what_is_retired_is_the_rotation_that_was_looked_at():
+    retired = []
+    stores = SimpleNamespace(databases=SimpleNamespace(retire=lambda *given: retired.append(given)))
+    rotations = Rotations(SimpleNamespace(stores=stores, clock=SimpleNamespace(now=lambda: NOW)), None)
+    rotations.look = lambda row: replace(SWITCHED, warm=0)
+    row = SimpleNamespace(app="shop", environment="production", name="main", rotated_at=NOW)
+    rotations._take(row, "homeport")
+    assert retired == [("shop", "production", "main", NOW)]
+
+
 class Refusing:
     """The other one was first."""
 

@@ -1,8 +1,9 @@
 """Which upkeep is begun."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
-from homeport.rollout.data.rounds import Run, next_due
+from homeport.rollout.data.rounds import Due, Rounds, Run, next_due
 from homeport.spec.model_database import Upkeep
 
 NOW = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
@@ -60,3 +61,25 @@ def test_a_run_that_was_cut_off_is_due_again():
 
 def test_a_clock_set_back_runs_nothing_twice():
     assert begun({FIGURES: HOURLY}, {FIGURES: Run(at(12))}, now=NOW - timedelta(hours=2)) == []
+
+
+def test_a_run_that_ends_while_runs_are_read_is_not_done_again():
+    parts = SimpleNamespace(state=SimpleNamespace(running=lambda: ()), clock=SimpleNamespace(now=lambda: NOW))
+    rounds, begun = Rounds(parts, None, None, None, None), []
+    rounds.wanted = lambda: {FIGURES: HOURLY}
+    rounds.run = begun.append
+
+    def read_before_it_ends():
+        rounds._busy.discard(FIGURES[:3])
+        return {FIGURES: Run(at(12), started_at=at(12))}
+
+    rounds.runs = read_before_it_ends
+    rounds._busy.add(FIGURES[:3])
+    rounds._begin_upkeep()
+    rounds._pool.shutdown()
+    assert begun == []
+    again = Rounds(parts, None, None, None, None)
+    again.wanted, again.runs, again.run = rounds.wanted, lambda: rounds.runs(), begun.append
+    again._begin_upkeep()
+    again._pool.shutdown()
+    assert begun == [Due(FIGURES, HOURLY, at(12))]
