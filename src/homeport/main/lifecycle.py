@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homeport import __version__
-from homeport.api.client import SOCKET, Client
+from homeport.api.client import SOCKET, UNREACHABLE, Client
 from homeport.kernel.clock import Clock
 from homeport.kernel.errors import HomeportError, Kind, declare
 from homeport.main import settings
@@ -30,7 +30,11 @@ STATE_GONE = declare(
     "main.state_gone", Kind.FAILED, "state.db is missing or empty in a data directory that was used before."
 )
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
+SLOW_START = 180.0
+"""Seconds for a control plane that has not ended since it was started: a machine may be that busy, or that small."""
+NO_ANSWER = "nothing answers"
+MODULE = "homeport.main.serve"
 LONG_CALL = 400.0
 """Seconds for a call that reaches every repository."""
 EDGE, SERVE, LOGD = "haproxy", "serve", "logd"
@@ -264,7 +268,7 @@ def _programs(data_dir: Path) -> list[Any]:
         ),
         commands.Program(
             SERVE,
-            (sys.executable, "-m", "homeport.system.start", "homeport.main.serve"),
+            (sys.executable, "-m", "homeport.system.start", MODULE),
             (*marks(SERVE), home, arenas),
             priority=30,
         ),
@@ -282,19 +286,32 @@ def supervisor_pid(data_dir: Path) -> int | None:
     """The living supervisord of this data directory."""
     try:
         pid = int((data_dir / "supervisor" / "supervisord.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    ours = str(data_dir / "supervisor" / "supervisord.conf").encode()
-    return pid if ours in command and process.is_alive(pid) else None
+    ours = str(data_dir / "supervisor" / "supervisord.conf")
+    return pid if ours in _command(pid) and process.is_alive(pid) else None
+
+
+def _command(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return []
 
 
 def _await_answer(data_dir: Path, clock: Clock) -> None:
     """Wait until the control plane and the edge answer. Raises ``main.did_not_start`` with the log's end."""
-    deadline = clock.monotonic() + START_TIMEOUT
-    client = Client(data_dir)
-    problem = "nothing answers"
-    while clock.monotonic() < deadline:
+    began = looked = clock.monotonic()
+    client = Client(data_dir, patience=0)
+    problem = NO_ANSWER
+    started: set[int] = set()
+    while True:
+        if (now := clock.monotonic()) - looked >= 1.0:
+            looked = now
+            started |= _control_planes(data_dir)
+        limit = SLOW_START if problem == NO_ANSWER and len(started) == 1 else START_TIMEOUT
+        if now - began > limit:
+            break
         try:
             if (data_dir / SOCKET).exists():
                 found = client.get("/v1/status")
@@ -302,7 +319,7 @@ def _await_answer(data_dir: Path, clock: Clock) -> None:
                     return
                 problem = f"the edge is {found['edge']}, the supervisor {found['supervisor']}"
         except HomeportError as e:
-            problem = e.sentence
+            problem = NO_ANSWER if e.type is UNREACHABLE else e.sentence
         clock.sleep(0.05)
     logs = data_dir / "logs"
     lines = [
@@ -311,10 +328,16 @@ def _await_answer(data_dir: Path, clock: Clock) -> None:
         for line in files.tail_lines(logs / name, 8)
     ]
     raise DID_NOT_START.error(
-        f"cannot start Homeport in {data_dir}: {problem} after {START_TIMEOUT:.0f} s",
+        f"cannot start Homeport in {data_dir}: {problem} after {clock.monotonic() - began:.0f} s",
         hint="homeport down, then homeport up; homeport doctor looks for the cause",
         details=lines,
     )
+
+
+def _control_planes(data_dir: Path) -> set[int]:
+    """Those that live; one that ended is followed by another."""
+    found = (m.pid for m in process.marked(str(data_dir)) if m.instance == SERVE)
+    return {pid for pid in found if MODULE in _command(pid)}
 
 
 def _report(data_dir: Path, wanted: Settings, how: str) -> dict[str, Any]:
