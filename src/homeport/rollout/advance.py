@@ -531,7 +531,9 @@ class Advance:
         verdict = Verdict.PROMOTED if promoted else Verdict.ROLLED_BACK
         if built or migrated:
             verdict = Verdict.BUILT if built else Verdict.MIGRATED
-        serving = parts.state.environment(change.app, change.environment).serving
+        environments = parts.state.environments(change.app)
+        # It may have been taken away meanwhile.
+        serving = next((e.serving for e in environments if e.name == change.environment), None)
         with parts.state.store.transaction(change.actor) as tx:
             if not promoted:
                 finish_trial(tx, parts, change)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from homeport.edge.model import EdgeState
+from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
-from homeport.kernel.ids import AppName, InstanceName, ReleaseId, service_name
+from homeport.kernel.ids import AppName, EnvironmentName, InstanceName, ReleaseId, service_name
 from homeport.rollout import events, state, upkeep
 from homeport.rollout.advance import stop_instances
 from homeport.rollout.liveness import Liveness
@@ -59,10 +61,14 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stop")
         self._stopping: set[InstanceName] = set()
+        self._unowned: frozenset[InstanceName] = frozenset()
+        """What runs and is in no state, as seen a round ago: it may have been on its way out."""
         self._crashes = _CrashBook()
         self._backoff: dict[object, tuple[float, float]] = {}
         self._cleaned_at = float("-inf")
         self._looked_at: datetime | None = None
+        self._wanted: EdgeState | None = None
+        """Of the edge, a round ago."""
         self._liveness = Liveness(parts)
 
     def start(self) -> None:
@@ -110,13 +116,15 @@ class Keeper:
         # A migration moves no instance, and may take long.
         moving = {(c.app, c.environment) for c in parts.state.running() if c.kind is not ChangeKind.MIGRATE}
         # What wakes a preview, or has it sleep, starts and stops its instances itself.
-        moving |= {(e.app, e.name) for e in parts.state.environments() if e.asleep}
+        asleep = {(e.app, e.name) for e in parts.state.environments() if e.asleep}
+        moving |= asleep
         now = parts.clock.now()
-        self._note_crashes(instances, statuses, now)
+        self._note_crashes(instances, statuses, asleep, now)
         self._looked_at = began
-        unowned = tuple(n for n in statuses if n not in instances and n not in self._stopping)
-        if unowned:
-            self._stop_unowned(unowned)
+        unowned = frozenset(n for n in statuses if n not in instances and n not in self._stopping)
+        before, self._unowned = self._unowned, unowned
+        if strangers := tuple(sorted(unowned & before)):
+            self._stop_unowned(strangers)
         for instance in instances.values():
             if (instance.app, instance.environment) in moving or instance.name in self._stopping:
                 continue
@@ -146,7 +154,8 @@ class Keeper:
 
         def stop() -> None:
             try:
-                stop_instances(self._parts, (instance.name,), reason="retired", change=None)
+                if self._take(instance):
+                    stop_instances(self._parts, (instance.name,), reason="retired", change=None)
             except HomeportError as e:
                 log.warning("stopping %s: %s", instance.name, e.sentence)
             except Exception:
@@ -155,6 +164,20 @@ class Keeper:
                 self._stopping.discard(instance.name)
 
         self._pool.submit(stop)
+
+    def _take(self, instance: Instance) -> bool:
+        """Mark it as going; False when a change is there by now, or has put it back into rotation."""
+        parts, name = self._parts, instance.name
+        with parts.state.store.transaction("homeport") as tx:
+            stored = {i.name: i for i in parts.state.instances(instance.app, instance.environment)}
+            now = stored.get(name)
+            moving = parts.state.running(instance.app, instance.environment)
+            if any(c.kind is not ChangeKind.MIGRATE for c in moving):
+                return False
+            if now is None or now.weight or now.retire_at is None:
+                return False
+            state.update_instance(tx, name, retire_at=text_time(tx.now), drain_until=text_time(tx.now))
+            return True
 
     def _stop_unowned(self, names: tuple[InstanceName, ...]) -> None:
         self._parts.runtime.stop(names)
@@ -165,6 +188,8 @@ class Keeper:
 
     def _keep_up(self, instance: Instance, status: InstanceStatus | None) -> None:
         """Start again what should run and does not even try to."""
+        if self._liveness.is_replacing(instance.name):
+            return
         if status is None and self._may_try(("start", instance.name), 2.0):
             config = self._parts.state.change(instance.change).config
             self._parts.start(instance, config)
@@ -190,15 +215,20 @@ class Keeper:
         self,
         instances: dict[InstanceName, Instance],
         statuses: dict[InstanceName, InstanceStatus],
+        asleep: set[tuple[AppName, EnvironmentName]],
         now: datetime,
     ) -> None:
+        """Tell of processes that ended by themselves. Who ends one marks it before, and the marks were read after
+        ``statuses``."""
         for name, status in statuses.items():
             instance = instances.get(name)
             if instance is None or name in self._stopping or not self._crashes.crashed(status):
                 continue
             # A preview that slept between two looks comes back with other processes.
             began_anew = self._looked_at is not None and instance.created_at > self._looked_at
-            if began_anew or self._liveness.has_replaced(name):
+            ended = instance.drain_until is not None and instance.drain_until <= now
+            ended = ended or (instance.app, instance.environment) in asleep
+            if ended or began_anew or self._liveness.has_replaced(name):
                 continue
             times = self._crashes.count(name, now)
             if times > CRASH_LOOP and times % 20:
@@ -237,10 +267,13 @@ class Keeper:
         if not parts.traffic.acquire(blocking=False):
             return
         try:
-            applied = parts.publish()
+            wanted = parts.wanted_edge()
+            applied = parts.edge.apply(wanted)
         finally:
             parts.traffic.release()
-        if applied.method != "none":
+        before, self._wanted = self._wanted, wanted
+        # What became wanted since the last look, its author was about to put in force.
+        if applied.method != "none" and wanted == before:
             log.warning("the edge was set right by %s", applied.method)
             with parts.state.store.transaction("homeport") as tx:
                 tx.append(
@@ -283,6 +316,9 @@ class Keeper:
     def _prune(self, release: Release) -> None:
         parts = self._parts
         with parts.state.store.transaction("homeport") as tx:
+            environments = parts.state.environments(release.app)
+            if any(state.is_moving(tx, e.app, e.name) for e in environments):
+                return
             state.update_release(tx, release.app, release.id, state=ReleaseState.PRUNED.value)
             tx.append(events.ReleasePruned(app=release.app, release=release.id, freed=release.size or 0))
         files.remove_tree(parts.own_directory(release.app, release.id), within=parts.data_dir)

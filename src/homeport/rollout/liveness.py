@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 REPLACED_WITHIN = 15.0
-"""Seconds that stopping and starting a worker may take."""
+"""Seconds after a restart within which the end of the process before may be noticed."""
 
 
 class Liveness:
@@ -32,6 +32,7 @@ class Liveness:
         self._next: dict[InstanceName, float] = {}
         self._failures: dict[InstanceName, int] = {}
         self._replaced: dict[InstanceName, float] = {}
+        self._replacing: set[InstanceName] = set()
 
     def look(self) -> None:
         """One round: takes answers that came in, asks those whose time it is. Does not wait."""
@@ -44,6 +45,8 @@ class Liveness:
         now = parts.clock.monotonic()
         statuses: dict[InstanceName, InstanceStatus] | None = None
         for instance in workers:
+            if instance.name in self._replacing:
+                continue
             process = parts.spec(instance.app, instance.environment, instance.release).process(
                 instance.process
             )
@@ -60,7 +63,14 @@ class Liveness:
 
     def has_replaced(self, name: InstanceName) -> bool:
         """Whether it was restarted from here just now: then its end was no crash."""
-        return self._parts.clock.monotonic() - self._replaced.get(name, float("-inf")) < REPLACED_WITHIN
+        return (
+            name in self._replacing
+            or self._parts.clock.monotonic() - self._replaced.get(name, float("-inf")) < REPLACED_WITHIN
+        )
+
+    def is_replacing(self, name: InstanceName) -> bool:
+        """Whether it is being stopped and started from here."""
+        return name in self._replacing
 
     def _ask(self, instance: Instance, process: Process, settings: Settings, now: float) -> None:
         name = instance.name
@@ -136,7 +146,7 @@ class Liveness:
                 )
             )
         log.warning("restarting %s: %s", instance.name, why)
-        self._replaced[instance.name] = parts.clock.monotonic()
+        self._replacing.add(instance.name)
         self._pool.submit(self._replace, instance)
 
     def _replace(self, instance: Instance) -> None:
@@ -148,3 +158,6 @@ class Liveness:
                 parts.start(instance, config)
         except Exception:
             log.exception("restarting %s", instance.name)
+        finally:
+            self._replaced[instance.name] = self._parts.clock.monotonic()
+            self._replacing.discard(instance.name)

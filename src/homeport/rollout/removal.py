@@ -75,21 +75,32 @@ class Removal:
             raise NOT_CONFIRMED.error(
                 f"cannot destroy {app}: the name was not confirmed", hint="give the app's name as it is"
             )
-        environments = [e.name for e in parts.state.environments(app)]
-        for environment in environments:
-            self._rollouts.take_over(app, environment)
-        stopped = self._stop(app, environments, actor)
-        releases = parts.state.releases(app)
-        for environment in environments:
-            parts.stores.remove(app, environment, with_data=False, actor=actor)
-        for name in parts.logs.names(f"{app}."):
-            parts.runtime.forget_logs(name)
-        with parts.state.store.transaction(actor) as tx:
-            parts.vault.forget_app(tx, app)
-            state.delete_app(tx, app)
-            contracts.forget(tx, app)
-            tx.append(events.AppDestroyed(app=app, releases=len(releases), instances=len(stopped)))
-        parts.publish()
+        stopped: set[str] = set()
+        while True:
+            environments = [e.name for e in parts.state.environments(app)]
+            for environment in environments:
+                self._rollouts.take_over(app, environment)
+            stopped |= self._stop(app, environments, actor)
+            releases = parts.state.releases(app)
+            for environment in environments:
+                parts.stores.remove(app, environment, with_data=False, actor=actor)
+            for name in parts.logs.names(f"{app}."):
+                parts.runtime.forget_logs(name)
+            # Held over both: what the edge should do is read from several tables, one after the other.
+            with parts.traffic:
+                with parts.state.store.transaction(actor) as tx:
+                    is_moving = any(state.is_moving(tx, app, e.name) for e in parts.state.environments(app))
+                    if not is_moving:
+                        parts.vault.forget_app(tx, app)
+                        state.delete_app(tx, app)
+                        contracts.forget(tx, app)
+                        tx.append(
+                            events.AppDestroyed(app=app, releases=len(releases), instances=len(stopped))
+                        )
+                if not is_moving:
+                    parts.publish()
+                    break
+            # A deploy of it was asked for meanwhile: it goes as well.
         files.remove_tree(parts.data_dir / "releases" / app, within=parts.data_dir)
         return len(stopped), len(releases)
 

@@ -58,8 +58,8 @@ _STATES = {
 """EXITED lasts until supervisor's next tick: it restarts unconditionally."""
 _TO_STOP = (STARTING, RUNNING, BACKOFF)
 _ENDED = (STOPPED, EXITED, FATAL, 1000)
-LOGD = "logd"
-"""The name that main gives the log daemon's program."""
+SERVE, LOGD = "serve", "logd"
+"""The names that main gives the programs of the control plane and the log daemon."""
 DEFAULT_GRACE = 10.0
 KILL_WAIT = 10.0
 """Seconds past the grace after which a process that survives SIGKILL is reported."""
@@ -279,13 +279,17 @@ class SupervisorRuntime:
     def shut_down(self) -> None:
         """End all programs, then supervisord; all come back with the next.
 
-        Apps and Homeport's own at once, then services by their rank, the log daemon last.
+        First the control plane, so that it does not mend what is being stopped; apps and Homeport's own at
+        once, then services by their rank, the log daemon last.
 
         Supervisor by itself ends one program after the other, at about one a second. Nothing of an
         instance runs on return. Not to be called by a program that supervisor runs.
         """
         supervisor, infos = self._call_all(("getPID", ()), ("getAllProcessInfo", ()))
         names = [InstanceName(info["name"]) for info in infos]
+        self._stop_programs(
+            [name for name in names if name == SERVE], self._clock.monotonic() + KILL_WAIT + DEFAULT_GRACE
+        )
         deadline = self._clock.monotonic() + KILL_WAIT + max((self._grace(n) for n in names), default=0)
         kept = {*service_files.names(self._layout), LOGD}
         self._stop_programs([name for name in names if name not in kept], deadline)

@@ -179,7 +179,7 @@ def stream(
             if now >= next_poll:
                 next_poll = now + 0.25
                 reason = poll()
-            if reason is None and now > deadline:
+            if reason is None and now > deadline and child.poll() is None:
                 reason = "timeout"
             if reason is not None:
                 break

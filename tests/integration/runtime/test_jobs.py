@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,38 @@ def test_a_failure_tells_its_last_lines_and_is_tried_again(home: JobsHome) -> No
     for event in home.events("cron.finished"):
         assert event["lines"] == ["one", "two", "three"]
     assert [e["retry_at"] is not None for e in home.events("cron.finished")] == [True, False]
+
+
+def test_the_last_words_of_a_failed_run_are_waited_for(home: JobsHome) -> None:
+    """The log daemon still has the start of a line, and is off the processor."""
+    home.job("printf three; exit 7")
+    id_ = home.run_now()
+    home.jobs.tick()
+    wait_for(lambda: (home.data / "cron" / id_ / "result").exists(), what="the result")
+    home.logd.send_signal(signal.SIGSTOP)
+
+    def go_on() -> None:
+        wait_for(lambda: not home.layout.fifo(id_).exists(), what="the end of the pipe")
+        time.sleep(0.4)
+        home.logd.send_signal(signal.SIGCONT)
+
+    stalled = threading.Thread(target=go_on)
+    stalled.start()
+    home.ended(id_)
+    stalled.join()
+    assert home.events("cron.finished")[0]["lines"] == ["three"]
+
+
+def test_a_short_run_is_not_lost_on_a_log_daemon_that_is_late(home: JobsHome) -> None:
+    home.logd.send_signal(signal.SIGSTOP)
+    home.job("echo one; touch ran")
+    id_ = home.run_now()
+    home.jobs.tick()
+    wait_for((home.data / "ran").exists, what="the run")
+    wait_for(lambda: [m.instance for m in processes.marked(str(home.data))] == [f"{id_}.runner"])
+    home.logd.send_signal(signal.SIGCONT)
+    home.ended(id_)
+    assert home.printed(id_) == ["one"]
 
 
 def test_a_run_past_its_time_is_ended_with_its_children(home: JobsHome) -> None:

@@ -3,10 +3,12 @@
 import os
 import signal
 import urllib.request
+from collections.abc import Sequence
 
 import pytest
 from supervised_home import Home, name, wait_for
 
+from homeport.kernel.ids import InstanceName
 from homeport.runtime.model import InstanceState
 from homeport.runtime.orphans import end_orphaned_services, set_aside
 from homeport.runtime.processes import living
@@ -165,6 +167,30 @@ def test_shut_down_ends_all_at_once_and_all_come_back(home: Home) -> None:
     home.supervise()
     for instance in instances:
         home.wait_state(instance, InstanceState.RUNNING)
+
+
+def test_shut_down_ends_the_control_plane_before_what_it_would_mend(home: Home) -> None:
+    """It would take what is being stopped for crashed, and start it again."""
+    script = home.script(
+        "import signal, sys, time\n"
+        "def end(*_):\n    print('told', time.monotonic())\n    time.sleep(float(sys.argv[1]))\n"
+        "    print('ended', time.monotonic())\n    sys.exit(0)\n"
+        "signal.signal(15, end)\nprint('up')\ntime.sleep(1000)\n"
+    )
+    instance = home.start(home.spec(1, f"{script} 0"))
+    home.wait_line(instance, "up")
+    log = home.root / "serve.out"
+    home.layout.program(InstanceName("serve")).write_text(
+        f'[program:serve]\ncommand=/bin/sh -c "exec {script} 0.3 >{log}"\nautorestart=true\n'
+    )
+    home.runtime._add(InstanceName("serve"))
+    wait_for(lambda: log.exists() and "up" in log.read_text(), what="the control plane")
+    home.runtime.shut_down()
+
+    def at(what: str, lines: Sequence[str]) -> float:
+        return next(float(line.split()[1]) for line in lines if line.startswith(what))
+
+    assert at("ended", log.read_text().splitlines()) < at("told", home.runtime.log_tail(instance))
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"stop_grace": "x"}', "[]"])

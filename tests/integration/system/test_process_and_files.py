@@ -1,11 +1,13 @@
 """The only room that touches the machine, on the machine."""
 
+import contextlib
 import os
 import socket
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,12 +33,25 @@ def test_run_names_what_is_missing_and_ends_what_hangs():
     assert e.value.code == "system.timed_out" and time.monotonic() - began < 5
 
 
+def test_a_program_that_ended_in_time_is_not_timed_out_however_late_it_is_looked_at(tmp_path, monkeypatch):
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr(process, "time", clock)
+
+    def late(pid):
+        with contextlib.suppress(ChildProcessError):  # it was looked at between its words and its end
+            os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
+        clock.monotonic = lambda: time.monotonic() + 1000
+
+    result, _ = stream("echo $$; exit 4", tmp_path, on_output=late)
+    assert result == (4, None)
+
+
 def stream(command, tmp_path, **options):
     parts = []
     environment = {"PATH": os.environ["PATH"], process.OWNER: str(tmp_path), process.INSTANCE: "a.build.r1"}
     result = process.stream(
-        ("/bin/sh", "-c", command), cwd=tmp_path, env=environment, on_output=parts.append,
-        **{"timeout": 20, **options},
+        ("/bin/sh", "-c", command), cwd=tmp_path, env=environment,
+        **{"timeout": 20, "on_output": parts.append, **options},
     )  # fmt: skip
     return result, b"".join(parts).decode("utf-8", "replace")
 

@@ -1,10 +1,13 @@
 """What stands between an instance's pipe and its log, without processes."""
 
+import importlib
+import sys
+
 import pytest
 
 from homeport.kernel.masking import REPLACEMENT
 from homeport.runtime.logd import READ_BYTES, split_lines
-from homeport.runtime.masks import Masks, Secrets, Withheld, sealed_in
+from homeport.runtime.masks import OPEN_SECONDS, Masks, Secrets, Withheld, sealed_in
 
 WHY = "cannot open /x/secrets.key: there is no such file"
 START = b"homeport: cannot start a.b.r1.web.1: " + WHY.encode()
@@ -85,3 +88,11 @@ def test_long_lines_are_split_and_nothing_is_lost(size: int, around: tuple[bytes
         whole.count(b"\n") - data.count(b"\n")
         == (size + len(around[0].rpartition(b"\n")[2]) - 1) // READ_BYTES
     )
+
+
+def test_a_run_keeps_its_output_for_longer_than_its_secrets_may_take_to_be_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    runner = importlib.import_module("homeport.runtime.jobs.runner")
+    assert runner.DRAIN_SECONDS > OPEN_SECONDS

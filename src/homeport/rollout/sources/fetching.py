@@ -33,7 +33,6 @@ class Fetching:
 
     def look(self, source: Source, url: str) -> None:
         """Do the first of what waits, or else see whether a watched branch moved; what is wrong is recorded."""
-        app = source.app
         try:
             if source.pending:
                 self._do(source, url, source.pending[0])
@@ -41,11 +40,11 @@ class Fetching:
                 self._watch(source, url)
         except HomeportError as e:
             if e.type.retry or e.kind in (Kind.NO_SPACE, Kind.MISSING_PART, Kind.UNAVAILABLE):
-                self._failed(app, e)
+                self._failed(source, e)
             elif source.pending:
-                self._drop(app, source.pending[0], e.sentence)
+                self._drop(source, source.pending[0], e.sentence)
             else:
-                self._failed(app, e)
+                self._failed(source, e)
 
     def _watch(self, source: Source, url: str) -> None:
         commit = self._repository(source.app).look(url, source.branch, self._credential(source))
@@ -54,7 +53,7 @@ class Fetching:
             work = Work(
                 model.PUSHED, source.branch, commit, "homeport", cause="poll", key=secrets.token_hex(8)
             )
-        self._well(source.app, add=work)
+        self._well(source, add=work)
 
     def _do(self, source: Source, url: str, work: Work) -> None:
         app = source.app
@@ -63,20 +62,20 @@ class Fetching:
             repository.forget(work.branch)
             reason = "the pull request was closed"
             self._branches.remove_branch(app, work.branch, actor=work.actor, reason=reason)
-            self._well(app, done=work)
+            self._well(source, done=work)
             return
         head = repository.fetch(url, work.branch, self._credential(source))
         if not repository.is_ancestor(work.commit, head):
-            self._drop(app, work, f"the commit is not on {work.branch} of {url}")
+            self._drop(source, work, f"the commit is not on {work.branch} of {url}")
             return
         if work.kind == model.BRANCH:
             self._preview(repository, source, work)
             return
         if work.commit == source.seen:
-            self._well(app, done=work)
+            self._well(source, done=work)
             return
         if source.seen and work.commit != head and repository.is_ancestor(work.commit, source.seen):
-            self._drop(app, work, f"the commit is older than {source.seen[:10]}, which ran")
+            self._drop(source, work, f"the commit is older than {source.seen[:10]}, which ran")
             return
         self._run(repository, source, work)
 
@@ -97,7 +96,7 @@ class Fetching:
                 actor=work.actor,
                 id=id,
             )
-        self._well(source.app, done=work, seen=work.commit)
+        self._well(source, done=work, seen=work.commit)
 
     def _preview(self, repository: Repository, source: Source, work: Work) -> None:
         check_room(self._parts.data_dir, 0)
@@ -109,25 +108,29 @@ class Fetching:
             branch=work.branch,
             actor=work.actor,
         )
-        self._well(source.app, done=work)
+        self._well(source, done=work)
 
-    # What came of it
+    # What came of it; where another repository or branch was set meanwhile, it says nothing of that one.
 
     def _well(
-        self, app: AppName, *, add: Work | None = None, done: Work | None = None, seen: str | None = None
+        self, looked: Source, *, add: Work | None = None, done: Work | None = None, seen: str | None = None
     ) -> None:
         """Record a look that went well: what is to be done next, or was done."""
         with self._store.transaction((done or add or Work("", "", "", "homeport")).actor) as tx:
-            source = state.in_transaction(tx, app)
+            source = state.in_transaction(tx, looked.app)
             if source is None:
                 return
-            if source.failures:
+            app, is_other = source.app, _is_other(source, looked)
+            if source.failures and not is_other:
                 tx.append(events.SourceRecovered(app=app))
             if done is not None and (seen is not None or done.kind == model.BRANCH):
                 tx.append(
                     events.CommitFound(app=app, branch=done.branch, commit=done.commit, cause=done.cause)
                 )
             pending = tuple(w for w in source.pending if done is None or w.key != done.key)
+            if is_other:
+                state.put(tx, replace(source, pending=pending))
+                return
             state.put(
                 tx,
                 replace(
@@ -141,15 +144,15 @@ class Fetching:
                 ),
             )
 
-    def _drop(self, app: AppName, work: Work, reason: str) -> None:
+    def _drop(self, looked: Source, work: Work, reason: str) -> None:
         """It will not be done, now or later. A commit of the watched branch that cannot run is not tried again."""
         with self._store.transaction(work.actor) as tx:
-            source = state.in_transaction(tx, app)
-            if source is None:
+            source = state.in_transaction(tx, looked.app)
+            if source is None or _is_other(source, looked):
                 return
             tx.append(
                 events.WorkDropped(
-                    app=app, what=work.kind, branch=work.branch, commit=work.commit, reason=reason
+                    app=source.app, what=work.kind, branch=work.branch, commit=work.commit, reason=reason
                 )
             )
             state.put(
@@ -164,14 +167,14 @@ class Fetching:
                 ),
             )
 
-    def _failed(self, app: AppName, error: HomeportError) -> None:
-        log.warning("source of %s: %s", app, error.sentence)
+    def _failed(self, looked: Source, error: HomeportError) -> None:
+        log.warning("source of %s: %s", looked.app, error.sentence)
         with self._store.transaction("homeport") as tx:
-            source = state.in_transaction(tx, app)
-            if source is None:
+            source = state.in_transaction(tx, looked.app)
+            if source is None or _is_other(source, looked):
                 return
             if source.failures == 0:
-                tx.append(events.SourceFailed(app=app, reason=error.sentence))
+                tx.append(events.SourceFailed(app=source.app, reason=error.sentence))
             state.put(
                 tx,
                 replace(source, looked_at=tx.now, failures=source.failures + 1, problem=error.sentence),
@@ -184,3 +187,7 @@ class Fetching:
 
     def _repository(self, app: AppName) -> Repository:
         return Repository(self._parts.data_dir, app, self._parts.build_environment)
+
+
+def _is_other(source: Source, looked: Source) -> bool:
+    return (source.url, source.branch) != (looked.url, looked.branch)

@@ -1,8 +1,10 @@
 """One round of looking at the scheduled commands, planning, recording and acting."""
 
+import contextlib
 import logging
 import os
 import re
+import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,7 +35,7 @@ KEEP = 200
 CLEAN_EVERY = 60.0
 TAIL = 20
 """Lines of output in the event of a run that did not succeed."""
-LAST_WORDS = 0.1
+LAST_WORDS = 5.0
 """Seconds that the log daemon has to write them."""
 LAUNCH_TIMEOUT = 20.0
 LAUNCH_AGAIN = 5.0
@@ -166,13 +168,35 @@ class Rounds:
         for step in finished:
             if step.outcome.state is RunState.LOST:
                 process.kill_marked(str(self.layout.data), step.run.id)
-            # The log daemon finishes with a pipe that is gone: what is in it, and a line without an end.
-            self.layout.fifo(step.run.id).unlink(missing_ok=True)
         told = [step.run.id for step in finished if step.outcome.state is not RunState.SUCCEEDED]
-        if told:
-            self._clock.sleep(LAST_WORDS)
+        for step in finished:
+            if step.run.id not in told:
+                self.layout.fifo(step.run.id).unlink(missing_ok=True)
+        self._leave([self.layout.fifo(id_) for id_ in told])
         lines = {id_: logs.tail(self.layout, id_, TAIL) for id_ in told}
         return {step.run.id: lines.get(step.run.id, ()) for step in finished}
+
+    def _leave(self, fifos: Sequence[Path]) -> None:
+        """Take pipes away, and wait until the log daemon has let go of them.
+
+        With a pipe that is gone it finishes: what is in it, and a line without an end, are in the log before.
+        """
+        poll = select.poll()
+        held = set()
+        for fifo in fifos:
+            with contextlib.suppress(OSError):  # it is not there, or nobody reads it
+                fd = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                held.add(fd)
+                poll.register(fd, 0)
+            fifo.unlink(missing_ok=True)
+        until = self._clock.monotonic() + LAST_WORDS
+        while held and (left := until - self._clock.monotonic()) > 0:
+            for fd, _ in poll.poll(left * 1000):  # an error: no reader is left
+                poll.unregister(fd)
+                held.remove(fd)
+                os.close(fd)
+        for fd in held:
+            os.close(fd)
 
     def _act(self, job: Job, step: plan.Move, targets: Targets) -> None:
         """The effects of a step. State changes are recorded before; each may be cut short and made again."""
@@ -245,11 +269,8 @@ class Rounds:
                 files.ask_to_end(RunState.STOPPED)
                 continue
             process.kill_marked(str(self.layout.data), name)
-            fifo = self.layout.fifo(name)
-            if fifo.exists():
-                fifo.unlink(missing_ok=True)
-                # The log daemon masks by the run's document what is left in the pipe.
-                self._clock.sleep(LAST_WORDS)
+            # The log daemon masks by the run's document what is left in the pipe.
+            self._leave([self.layout.fifo(name)])
             files.remove()
             self._launched.pop(name, None)
         now = self._clock.monotonic()

@@ -28,11 +28,14 @@ import launch
 
 LOOK_SECONDS = 1.0
 """Between two looks for a ``stop`` that no signal told of."""
-DRAIN_SECONDS = 2.0
-"""The log daemon's time to take the last output before the end is told."""
+DRAIN_SECONDS = 10.0
+"""The log daemon's time to take the last output before the end is told; it may have secrets to open first."""
+HURRIED_SECONDS = 2.0
+"""The same once this runner is told to end."""
 WRITE_SECONDS = 600.0
 """How long a result is tried to be written on a full disk."""
 SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+TO_END = SIGNALS - {signal.SIGCHLD}
 INTERRUPTED = "lost"
 """The reason when this runner is told to end and the run is not: Homeport or the machine goes down."""
 
@@ -182,21 +185,33 @@ class Watch:
             self.sleep(0.02)
 
 
-def drain(fifo: str) -> None:
+def hold(fifo: str) -> int:
+    """Open the command's pipe before it does: what a short one printed waits there for a log daemon that is
+    late. -1 when it cannot be opened; then the launcher cannot either, and fails."""
+    try:
+        try:
+            os.mkfifo(fifo, 0o600)
+        except FileExistsError:
+            pass
+        return os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return -1
+
+
+def drain(fd: int) -> None:
     """Wait until the log daemon has taken all that is in the pipe; what it leaves there is thrown away.
 
     The end of the run takes away its document, without which the daemon does not know what to mask.
     """
-    try:
-        fd = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
-    except OSError:
+    if fd < 0:
         return
     end = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < end:
+    while (now := time.monotonic()) < end:
         (left,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))
         if not left:
             break
-        time.sleep(0.01)  # noqa: TID251 - no Clock here: see the module's docstring
+        if signal.sigtimedwait(TO_END, 0.01) is not None:
+            end = min(end, now + HURRIED_SECONDS)
     else:
         try:
             while os.read(fd, 1 << 16):
@@ -227,10 +242,11 @@ def main(directory: str) -> None:
     if not reason:
         with open(f"{directory}/run.json") as f:
             document = json.load(f)
+        output = hold(document["fifo"])
         watch = Watch(directory, document, start(directory))
         status = watch.wait()
         watch.end_rest()
-        drain(document["fifo"])
+        drain(output)
         reason = watch.reason
     tell(directory, {"reason": reason, "status": status, "finished": time.time()})  # noqa: TID251
     os._exit(0)
