@@ -29,7 +29,7 @@ HOMEPORT = ROOT / ".venv" / "bin" / "homeport"
 HOST = "shop.localhost"
 RENAMING = "*_rename_quantity_*.sql"
 """The migrations that the last push brings. The last of them is the contract."""
-CONTRACT_TIMEOUT = 60.0
+CONTRACT_TIMEOUT = 300.0
 
 
 SHIPS = re.compile(r"(?:deploy|promote|rollback) +(r\d+)\b")

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -84,14 +83,12 @@ def test_unknown_app_environment_release_and_process(homeport, shop, refused):
 @pytest.mark.parametrize("bad", ["../../etc", "a b", "$(id)", "shop?x", "é", "Shop", "", "a\nb"])
 def test_names_that_are_paths_or_shell_fragments(homeport, shop, refused, bad):
     at = {"cwd": shop.directory, "status": INVALID, "hint": NAME_HINT}
-    began = time.monotonic()
     refused("ps", f"--env={bad}", says="environment's name", **at)
     refused("deploy", f"--env={bad}", says="environment's name", **at)
     if bad:
         refused("ps", f"--app={bad}", says="app's name", **at)
         refused("destroy", "--yes", bad, "--", bad, says="app's name", **at)
     refused("scale", "--", f"{bad}=1", says="process's name", **at)
-    assert time.monotonic() - began < 30
     release = {"cwd": shop.directory, "status": INVALID, "hint": "such as r3"}
     refused("rollback", "--", f"r1{bad}" if bad else "r0", says="as a release", **release)
 
@@ -365,9 +362,7 @@ def test_an_app_that_ignores_sigterm_and_forks_away_leaves_nothing(homeport):
     homeport.run("restart", cwd=app.directory)
     homeport.wait(lambda: not set(mine) & homeport.pids().keys(), seconds=20)
     assert homeport.get(host=app.host)[0] == 200
-    began = time.monotonic()
     homeport.run("destroy", "stubborn", "--yes", "stubborn")
-    assert time.monotonic() - began < 60
     assert not [n for n in homeport.pids().values() if n.startswith("stubborn.")]
 
 

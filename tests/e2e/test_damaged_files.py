@@ -182,9 +182,8 @@ def test_state_db_of_a_newer_homeport_is_refused(fresh_homeport, refused):
     with sqlite3.connect(fresh_homeport.data / "state.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
-    began = time.monotonic()
     refused(
         "up", status=CONFLICT, says="newer Homeport (schema 9999", hint="install the newer", at=fresh_homeport
     )
-    assert time.monotonic() - began < 60 and not fresh_homeport.pids()
+    assert not fresh_homeport.pids()
     assert json.loads((fresh_homeport.data / "homeport.json").read_text())["layout"] == 1

@@ -82,7 +82,7 @@ class Client:
         return str(self._patiently(lambda: self._exchange("GET", path, None, {}, plain=True)))
 
     def send(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """A write. Made once, however often it has to be sent."""
+        """A write. Where its operation takes an idempotency key, made once, however often it has to be sent."""
         return self._call(method, _with_query(path, query), body, key=secrets.token_hex(12))
 
     def upload(self, path: str, file: IO[bytes]) -> Any:
@@ -95,7 +95,7 @@ class Client:
             headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
             return self._exchange("POST", path, file, headers)
 
-        return self._patiently(attempt)
+        return self._patiently(attempt, writes=True)
 
     def stream(self, path: str, **query: object) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (kind, data), until ``done`` or for ever; goes on where it broke off."""
@@ -135,7 +135,7 @@ class Client:
             headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Idempotency-Key"] = key
-        return self._patiently(lambda: self._exchange(method, path, data, headers))
+        return self._patiently(lambda: self._exchange(method, path, data, headers), writes=method != "GET")
 
     def _exchange(
         self, method: str, path: str, body: Any, headers: Mapping[str, str], *, plain: bool = False
@@ -153,13 +153,13 @@ class Client:
             return content.decode("utf-8", "replace")
         return json.loads(content) if content else None
 
-    def _patiently(self, attempt: Callable[[], Result]) -> Result:
-        until: float | None = None
+    def _patiently(self, attempt: Callable[[], Result], *, writes: bool = False) -> Result:
+        """What only reads has its patience from when it broke off: it may have been answered for minutes."""
+        until = time.monotonic() + self._patience if writes else None
         while True:
             try:
                 return attempt()
             except (OSError, http.client.HTTPException) as e:
-                # Not from when it began: what is answered after minutes may be cut off as well.
                 now = time.monotonic()
                 until = now + self._patience if until is None else until
                 if isinstance(e, TimeoutError) or now > until or not self._supervised():

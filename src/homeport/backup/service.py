@@ -164,9 +164,9 @@ class Backups:
     def remove_repository(self, name: str, *, actor: str) -> Recorded:
         """It gets no more backups; what it holds stays."""
         self.repositories.get(name)
-        self.must_be_idle(f"remove {name}")
-        # A look that is under way has clusters archived into the repositories that it knows.
+        # A look that is under way has clusters archived into the repositories that it knows, and may end in a backup.
         with self._asking["look"]:
+            self.must_be_idle(f"remove {name}")
             removed = self.repositories.remove(name, actor=actor)
             self._go_on_without()
         return removed

@@ -28,6 +28,8 @@ from homeport.journal.store import text_time
 from homeport.kernel.errors import HomeportError
 from homeport.spec.model_backup import Keep, ProofQuery
 
+MADE_WITHIN = 300.0
+"""Seconds to wait for a repository that is being made."""
 Say = Callable[[str, Mapping[str, Any]], None]
 Request = Mapping[str, Any]
 Work = Callable[[Toolbox, Request, Say], Any]
@@ -64,10 +66,15 @@ def files(box: Toolbox, request: Request, say: Say) -> Any:
     rate, lane = request.get("rate"), request.get("lane", files_model.MAIN)
     tell = telling_files(box.clock, say)
 
+    def all_made() -> None:
+        # Beside it, in the state's lane, a run does not keep one from being added.
+        if any(not r.ready for r in box.repositories.list()):
+            raise WORKING.error(f"cannot back up {sources.series} now: a repository is being made")
+
+    patiently(box.clock, all_made, say, patience=MADE_WITHIN)
+
     def back_up(on_made: Callable[[files_model.Made], None]) -> object:
         def once() -> object:
-            if not box.repositories.ready():
-                raise WORKING.error(f"cannot back up {sources.series} now: a repository is being made")
             with box.paced(rate, lane):
                 return box.files(rate, lane).backup(sources, on_progress=tell, on_made=on_made)
 

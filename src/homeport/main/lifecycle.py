@@ -34,7 +34,6 @@ START_TIMEOUT = 60.0
 SLOW_START = 180.0
 """Seconds for a control plane that has not ended since it was started: a machine may be that busy, or that small."""
 NO_ANSWER = "nothing answers"
-MODULE = "homeport.main.serve"
 LONG_CALL = 400.0
 """Seconds for a call that reaches every repository."""
 EDGE, SERVE, LOGD = "haproxy", "serve", "logd"
@@ -268,7 +267,7 @@ def _programs(data_dir: Path) -> list[Any]:
         ),
         commands.Program(
             SERVE,
-            (sys.executable, "-m", "homeport.system.start", MODULE),
+            (sys.executable, "-m", "homeport.system.start", "homeport.main.serve"),
             (*marks(SERVE), home, arenas),
             priority=30,
         ),
@@ -288,28 +287,32 @@ def supervisor_pid(data_dir: Path) -> int | None:
         pid = int((data_dir / "supervisor" / "supervisord.pid").read_text())
     except (OSError, ValueError):
         return None
-    ours = str(data_dir / "supervisor" / "supervisord.conf")
-    return pid if ours in _command(pid) and process.is_alive(pid) else None
+    return pid if is_supervisor(pid, data_dir) and process.is_alive(pid) else None
 
 
-def _command(pid: int) -> list[str]:
+def is_supervisor(pid: int, data_dir: Path) -> bool:
+    """Whether it is a supervisord of this data directory, by its command line."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return []
+        return False
+    return str(data_dir / "supervisor" / "supervisord.conf").encode() in command
 
 
 def _await_answer(data_dir: Path, clock: Clock) -> None:
     """Wait until the control plane and the edge answer. Raises ``main.did_not_start`` with the log's end."""
     began = looked = clock.monotonic()
-    client = Client(data_dir, patience=0)
+    client = Client(data_dir, patience=0, timeout=10.0)
     problem = NO_ANSWER
     started: set[int] = set()
+    alive: set[int] = set()
     while True:
         if (now := clock.monotonic()) - looked >= 1.0:
             looked = now
-            started |= _control_planes(data_dir)
-        limit = SLOW_START if problem == NO_ANSWER and len(started) == 1 else START_TIMEOUT
+            alive = _control_planes(data_dir)
+            started |= alive
+        is_slow = problem == NO_ANSWER and len(started) == 1 and alive == started
+        limit = SLOW_START if is_slow else START_TIMEOUT
         if now - began > limit:
             break
         try:
@@ -336,8 +339,9 @@ def _await_answer(data_dir: Path, clock: Clock) -> None:
 
 def _control_planes(data_dir: Path) -> set[int]:
     """Those that live; one that ended is followed by another."""
-    found = (m.pid for m in process.marked(str(data_dir)) if m.instance == SERVE)
-    return {pid for pid in found if MODULE in _command(pid)}
+    supervisor = supervisor_pid(data_dir)
+    marked = process.marked(str(data_dir))
+    return {m.pid for m in marked if m.instance == SERVE and m.parent == supervisor}
 
 
 def _report(data_dir: Path, wanted: Settings, how: str) -> dict[str, Any]:

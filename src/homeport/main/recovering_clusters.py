@@ -104,7 +104,10 @@ def _one(r: Recovery, cluster: Cluster, clusters: Clusters, physical: PhysicalBa
     known = r.known.get("clusters", {}).get(cluster.name)
     if known is None:
         # Cut off after it was whole and before that was noted.
-        known = {"bytes": files.tree_bytes(layout.files)}
+        note = (
+            f"a recovery before this one was cut off: how far cluster {cluster.name} came back is not known"
+        )
+        known = {"bytes": files.tree_bytes(layout.files), "notes": [note]}
         _note(r, cluster, **known)
     r.end(", ".join(filter(None, (format_size(known.get("bytes", 0)), known.get("at")))))
 

@@ -54,7 +54,6 @@ from homeport.rollout.state import State
 from homeport.rollout.steering import Steering
 from homeport.runtime import orphans, ports
 from homeport.runtime.jobs.service import Jobs
-from homeport.runtime.layout import Layout
 from homeport.runtime.logs import FileLogReader
 from homeport.runtime.services import SupervisorServices
 from homeport.runtime.supervisor import SupervisorRuntime
@@ -90,16 +89,15 @@ def main() -> None:
 def serve(data_dir: Path) -> None:
     clock = RealClock()
     supervisor = _supervisor(data_dir)
-    orphans.end_orphaned_services(data_dir, (lifecycle.SERVE,), clock, supervisor=os.getppid())
+    orphans.end_orphaned_services(data_dir, (lifecycle.SERVE,), clock, supervisor=supervisor)
     with files.lock(data_dir / "serve.lock", what="start the control plane"):
         _serve(data_dir, clock, supervisor)
 
 
 def _supervisor(data_dir: Path) -> int:
     """Who started this; 0 where that is gone already, though this has only just begun."""
-    if (pid := lifecycle.supervisor_pid(data_dir)) is not None:
-        return pid
-    return 0 if Layout(data_dir).pid_file.exists() else os.getppid()
+    parent = os.getppid()
+    return parent if lifecycle.is_supervisor(parent, data_dir) else lifecycle.supervisor_pid(data_dir) or 0
 
 
 def _serve(data_dir: Path, clock: RealClock, supervisor: int) -> None:

@@ -35,8 +35,6 @@ class Box:
     def list(self):
         return tuple(SimpleNamespace(name=r.name, ready=True) for r in self._home.repositories)
 
-    ready = list
-
     def files(self, rate=None, lane=MAIN):
         return self._home.backups if lane == MAIN else self._home.of_lane(lane)
 
@@ -143,11 +141,12 @@ def test_files_wait_for_a_repository_that_is_being_made(home):
     class Making(Box):
         looks = 0
 
-        def ready(self):
+        def list(self):
             self.looks += 1
-            return self.list() if self.looks > 2 else ()
+            return tuple(SimpleNamespace(name=r.name, ready=self.looks > 2) for r in super().list())
 
     own, box = home.own, Making(home)
     request = {"series": own.series, "trees": own.trees, "databases": own.databases, "sealed": own.sealed}
-    made = works.files(box, {**request, "lane": OWN_STATE}, nobody)["made"]
-    assert made and box.looks == 3
+    told = []
+    made = works.files(box, {**request, "lane": OWN_STATE}, lambda _, values: told.append(values))["made"]
+    assert made and box.looks == 3 and "is being made" in told[0]["waits"]

@@ -81,12 +81,14 @@ def test_the_last_words_of_a_failed_run_are_waited_for(home: JobsHome) -> None:
 
 def test_a_short_run_is_not_lost_on_a_log_daemon_that_is_late(home: JobsHome) -> None:
     home.logd.send_signal(signal.SIGSTOP)
-    home.job("echo one; touch ran")
-    id_ = home.run_now()
-    home.jobs.tick()
-    wait_for((home.data / "ran").exists, what="the run")
-    wait_for(lambda: [m.instance for m in processes.marked(str(home.data))] == [f"{id_}.runner"])
-    home.logd.send_signal(signal.SIGCONT)
+    try:
+        home.job("echo one; touch ran")
+        id_ = home.run_now()
+        home.jobs.tick()
+        wait_for((home.data / "ran").exists, what="the run")
+        wait_for(lambda: [m.instance for m in processes.marked(str(home.data))] == [f"{id_}.runner"])
+    finally:
+        home.logd.send_signal(signal.SIGCONT)
     home.ended(id_)
     assert home.printed(id_) == ["one"]
 

@@ -1,7 +1,5 @@
-"""Which app and environment a command means, and what it takes to begin one."""
+"""Which app and environment a command means."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,13 +40,3 @@ def test_without_a_word_it_is_production(here) -> None:
 def test_an_environment_that_is_none_is_not_taken_for_production(here, told: str) -> None:
     with pytest.raises(HomeportError, match="environment's name"):
         _ = here(f'[app]\nname = "shop"\nenvironment = {told}\n').environment
-
-
-def test_beginning_a_command_imports_no_other_and_no_reader_of_specs() -> None:
-    asked = (
-        "import sys, homeport.cli.app as app; "
-        "print([m for m in sys.modules if m == 'homeport.spec.parse' or m.startswith('homeport.api.routes') "
-        "or m in {f'homeport.cli.{module}' for module, _ in app.WHERE.values()}])"
-    )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

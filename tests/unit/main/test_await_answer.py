@@ -26,9 +26,10 @@ class Clock:
     [
         (itertools.repeat({7}), lifecycle.SLOW_START),
         (itertools.chain([{7}], itertools.repeat({8})), lifecycle.START_TIMEOUT),
+        (itertools.chain([{7}], itertools.repeat(set())), lifecycle.START_TIMEOUT),
         (itertools.repeat(set()), lifecycle.START_TIMEOUT),
     ],
-    ids=["one that is slow", "one after the other", "none"],
+    ids=["one that is slow", "one after the other", "one that ended", "none"],
 )
 def test_one_that_has_not_ended_has_longer(
     alive: Iterable[set[int]], waited: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

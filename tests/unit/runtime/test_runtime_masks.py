@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from homeport.kernel.masking import REPLACEMENT
+from homeport.runtime.jobs import rounds
 from homeport.runtime.logd import READ_BYTES, split_lines
 from homeport.runtime.masks import OPEN_SECONDS, Masks, Secrets, Withheld, sealed_in
 
@@ -96,3 +97,4 @@ def test_a_run_keeps_its_output_for_longer_than_its_secrets_may_take_to_be_opene
     monkeypatch.setattr(sys, "path", [*sys.path])
     runner = importlib.import_module("homeport.runtime.jobs.runner")
     assert runner.DRAIN_SECONDS > OPEN_SECONDS
+    assert rounds.LAST_WORDS > OPEN_SECONDS

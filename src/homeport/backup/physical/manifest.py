@@ -32,6 +32,7 @@ AT_ONCE = 8
 SEED = 7
 ATTEMPTS = 20
 PAUSE = 0.02
+LOOKING = 0.25
 GOING = 5.0
 """Seconds that a database is listed for, at most, after those in it were turned out to drop or to rename it."""
 OURS = re.compile(rf"{TRIAL}[0-9]+_[0-9a-f]{{8}}|{PROOF}[0-9a-f]{{12}}")
@@ -221,10 +222,13 @@ def _enter(connect: Connect, beside: Connection, stack: ExitStack, clock: Clock)
 def _goes(beside: Connection, name: str, oid: int, clock: Clock) -> bool:
     """Whether what failed in a database did so because it is dropped or renamed just now."""
     until = clock.monotonic() + GOING
-    while databases(beside).get(name) == oid:
+    query = (
+        "SELECT 1 FROM pg_database WHERE datname = %s AND oid = %s AND datallowconn AND datconnlimit <> -2"
+    )
+    while beside.execute(query, (name, oid)).fetchone() is not None:
         if clock.monotonic() >= until:
             return False
-        clock.sleep(PAUSE)
+        clock.sleep(LOOKING)
     return True
 
 

@@ -41,7 +41,7 @@ another: with a millisecond left, the unlocking at the end was cancelled."""
 
 def run(connection: Connection, upkeep: Upkeep, clock: Clock) -> Outcome:
     """One run of ``upkeep``, at most ``upkeep.timeout`` seconds, :data:`WAITING` before and :data:`CLEANING`
-    after.
+    after, with :data:`SHORTEST` more for each invalid index.
 
     ``connection`` leads to the server itself, not through a transaction pool, as the owner of the target or as a
     superuser. What the database refuses is in the outcome. Raises database.upkeep_busy.
@@ -97,13 +97,17 @@ class _Work:
 
         self.statement = text(steps[-1])
         for step in steps:
+            left = self.upkeep.timeout - self._elapsed()
             try:
-                self._step(step, max(SHORTEST, self.upkeep.timeout - self._elapsed()))
+                if left > 0:
+                    self._step(step, max(SHORTEST, left))
+                    continue
+                error = self._late()
             except psycopg.Error as e:
                 error = self.failure(e)
-                if not self.connection.closed and isinstance(step, Clean | Reindex):
-                    self._clean()
-                return self.cut_off(error)
+            if not self.connection.closed and isinstance(step, Clean | Reindex):
+                self._clean()
+            return self.cut_off(error)
         self.after = self._measure(look(self.connection, target(self.upkeep)))
         return self.outcome(State.DONE)
 
@@ -157,20 +161,27 @@ class _Work:
     def cut_off(self, error: HomeportError) -> Outcome:
         return self.outcome(State.TIMED_OUT if error.type is TIMED_OUT else State.FAILED, error)
 
+    def _late(self) -> HomeportError:
+        return TIMED_OUT.error(
+            f"{self._what} within {format_duration(self.upkeep.timeout)}",
+            hint="give it a longer timeout, or a time at which no long transaction holds it up",
+        )
+
+    @property
+    def _what(self) -> str:
+        return f'cannot finish the upkeep "{self.upkeep.name}"'
+
     def failure(self, error: psycopg.Error) -> HomeportError:
         from psycopg import errors
 
-        what = f'cannot finish the upkeep "{self.upkeep.name}"'
+        what = self._what
         if self.connection.closed:
             return LOST.error(f"{what}: the connection was lost", hint="it runs again when it is due")
         if isinstance(error, errors.LockNotAvailable):
             hint = "it runs again when it is due; homeport db insight shows who holds locks"
             return FAILED.error(f"{what}: its target was locked for {LOCK_TIMEOUT:.0f} s", hint=hint)
         if isinstance(error, errors.QueryCanceled) and self._elapsed() >= self.upkeep.timeout * 0.99:
-            return TIMED_OUT.error(
-                f"{what} within {format_duration(self.upkeep.timeout)}",
-                hint="give it a longer timeout, or a time at which no long transaction holds it up",
-            )
+            return self._late()
         return FAILED.error(
             f"{what}: {refused.why(error)}",
             hint=one_line(error.diag.message_hint or ""),

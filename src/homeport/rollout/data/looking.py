@@ -1,6 +1,7 @@
 """Looks at databases: each in a child, so that what that takes is gone when it ends."""
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +31,8 @@ NOT_FOR_SQLITE = declare(
 )
 LOOK_WITHIN = 60.0
 INSIGHT_WITHIN = 300.0
+AT_ONCE = 4
+"""Looks; each takes some 40 MB."""
 MONTH = timedelta(days=30)
 
 _S = tables.database_sizes.c
@@ -62,6 +65,7 @@ class Looks:
         self._worker = worker
         self._mark = f"-{secrets.token_hex(4)}"
         """In the names of children of this control plane."""
+        self._few = threading.BoundedSemaphore(AT_ONCE)
 
     def all_of(self, app: AppName | None = None) -> tuple[Standing, ...]:
         """Every database with how it is, each server asked once."""
@@ -114,12 +118,13 @@ class Looks:
         """Each call is for itself: none ends the child of another."""
         name = f"{k.key}.{work}"
         self._end_left_over(name)
-        return self._worker.run(
-            work,
-            {**place(self._parts, k), **request},
-            name=f"{name}{self._mark}-{secrets.token_hex(4)}",
-            timeout=INSIGHT_WITHIN,
-        )
+        with self._few:
+            return self._worker.run(
+                work,
+                {**place(self._parts, k), **request},
+                name=f"{name}{self._mark}-{secrets.token_hex(4)}",
+                timeout=INSIGHT_WITHIN,
+            )
 
     def _end_left_over(self, name: str) -> None:
         """Of such looks, those that a control plane which was killed left behind."""

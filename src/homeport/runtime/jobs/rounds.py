@@ -35,8 +35,8 @@ KEEP = 200
 CLEAN_EVERY = 60.0
 TAIL = 20
 """Lines of output in the event of a run that did not succeed."""
-LAST_WORDS = 5.0
-"""Seconds that the log daemon has to write them."""
+LAST_WORDS = 6.0
+"""Seconds that the log daemon has to write them; it may have secrets to open first."""
 LAUNCH_TIMEOUT = 20.0
 LAUNCH_AGAIN = 5.0
 """Seconds that a runner has to claim its run before another is sent."""
@@ -261,6 +261,7 @@ class Rounds:
 
     def _sweep(self, active: set[InstanceName]) -> None:
         """End and remove what the state does not know: runs of an app that was destroyed, files of ended ones."""
+        left = []
         for name in run_names(self._runs):
             if name in active:
                 continue
@@ -269,9 +270,11 @@ class Rounds:
                 files.ask_to_end(RunState.STOPPED)
                 continue
             process.kill_marked(str(self.layout.data), name)
-            # The log daemon masks by the run's document what is left in the pipe.
-            self._leave([self.layout.fifo(name)])
-            files.remove()
+            left.append(name)
+        # The log daemon masks by the run's document what is left in the pipe.
+        self._leave([self.layout.fifo(name) for name in left])
+        for name in left:
+            self.files(name).remove()
             self._launched.pop(name, None)
         now = self._clock.monotonic()
         if now - self._cleaned_at >= CLEAN_EVERY:

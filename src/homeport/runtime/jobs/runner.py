@@ -198,14 +198,14 @@ def hold(fifo: str) -> int:
         return -1
 
 
-def drain(fd: int) -> None:
+def drain(fd: int, seconds: float) -> None:
     """Wait until the log daemon has taken all that is in the pipe; what it leaves there is thrown away.
 
     The end of the run takes away its document, without which the daemon does not know what to mask.
     """
     if fd < 0:
         return
-    end = time.monotonic() + DRAIN_SECONDS
+    end = time.monotonic() + seconds
     while (now := time.monotonic()) < end:
         (left,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))
         if not left:
@@ -246,7 +246,7 @@ def main(directory: str) -> None:
         watch = Watch(directory, document, start(directory))
         status = watch.wait()
         watch.end_rest()
-        drain(output)
+        drain(output, HURRIED_SECONDS if watch.interrupted else DRAIN_SECONDS)
         reason = watch.reason
     tell(directory, {"reason": reason, "status": status, "finished": time.time()})  # noqa: TID251
     os._exit(0)
