@@ -26,7 +26,9 @@ def server(answer):
                     connection.settimeout(5)
                     data = b""
                     while b"\r\n\r\n" not in data:
-                        data += connection.recv(65536)
+                        if not (more := connection.recv(65536)):
+                            raise ConnectionError("the client gave up")
+                        data += more
                     seen.append(data)
                     answer(connection, data)
 
@@ -37,6 +39,7 @@ def server(answer):
         finally:
             s.shutdown(socket.SHUT_RDWR)
     thread.join(10)
+    assert not thread.is_alive(), "it would take a core from all tests that follow"
 
 
 def ask(port, target="/", method="GET", timeout=5.0, limit=1000, **more):
