@@ -79,7 +79,9 @@ def read_answer(connection: socket.socket) -> tuple[int, bool]:
     lines = head.lower().split(b"\r\n")
     left = next(int(x.partition(b":")[2]) for x in lines if x.startswith(b"content-length:")) - len(body)
     while left > 0:
-        left -= len(connection.recv(left))
+        if not (more := connection.recv(left)):
+            raise ConnectionError("closed in the middle of an answer")
+        left -= len(more)
     return int(lines[0].split(b" ")[1]), b"connection: close" not in lines
 
 
