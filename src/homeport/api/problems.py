@@ -26,6 +26,16 @@ BROKEN = declare("api.internal", Kind.FAILED, "The control plane met a fault of 
 SCHEMAS = "#/components/schemas/"
 
 
+class Api(FastAPI):
+    """Describes a problem once, for all that :func:`responses` names."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema(ref_template=f"{SCHEMAS}{{model}}"))
+        return document
+
+
 class ProblemResponse(JSONResponse):
     media_type = "application/problem+json"
 
@@ -48,15 +58,6 @@ def problem(error: HomeportError, status: int | None = None) -> ProblemResponse:
 
 def install(app: FastAPI, mask: Callable[[str], str]) -> None:
     """Have every error of the app answered by a problem document. ``mask`` takes secrets out of a text."""
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = described()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault("Problem", Problem.model_json_schema(ref_template=f"{SCHEMAS}{{model}}"))
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to add to it
 
     @app.exception_handler(HomeportError)
     def on_homeport_error(_: Request, error: HomeportError) -> ProblemResponse:
@@ -121,7 +122,7 @@ def _methods(request: Request) -> list[str]:
 def responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     """The documented error answers of an operation; 422 always.
 
-    They name the schema that :func:`install` adds. With ``Problem`` as their ``model`` FastAPI made a validator for
+    They name the schema that :class:`Api` adds. With ``Problem`` as their ``model`` FastAPI made a validator for
     each of some seven hundred, at each start, and documented ``application/json`` beside what is sent.
     """
     return {

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from homeport.api import (
@@ -55,9 +55,9 @@ TIME, PLACE = f"^{_TIME}$", rf"^{_TIME}~\d{{1,9}}$"
 """A time, and the id of a log line in a stream."""
 
 
-def make(s: Services) -> FastAPI:
+def make(s: Services) -> problems.Api:
     """The application. Answers only what the rooms below say."""
-    app = FastAPI(
+    app = problems.Api(
         title="Homeport",
         version=s.version,
         description="Ship, watch, guard and recover web apps on your own machines.",

@@ -50,7 +50,7 @@ from homeport.spec.model import Spec
 MAX_REPLICAS = 100
 END_WITHIN = 60.0
 """Seconds that a change may take to be taken back."""
-OWN = "homeport"
+ACTOR = "homeport"
 """The actor of what Homeport does by itself."""
 MAX_ARCHIVE = 2_000_000_000
 
@@ -342,8 +342,7 @@ class Rollouts:
         One that never served there is refused where there is a gate: ``rollout.gated``.
         """
         parts = self._parts
-        if actor != OWN:
-            self._await_own(_Asked(app, environment, actor, id, replace_running))
+        self._let_own_end(_Asked(app, environment, actor, id, replace_running))
         now = parts.state.environment(app, environment)
         if now.serving is None:
             raise NOTHING_SERVES.error(
@@ -385,8 +384,7 @@ class Rollouts:
         id: ChangeId | None = None,
     ) -> Change:
         """Run another number of instances of some processes; the number outlives later deploys."""
-        if actor != OWN:
-            self._await_own(_Asked(app, environment, actor, id))
+        self._let_own_end(_Asked(app, environment, actor, id))
         now, spec, config = self._serving(app, environment, "scale")
         for name, count in processes.items():
             admission.require_process(spec, name)
@@ -424,8 +422,7 @@ class Rollouts:
         id: ChangeId | None = None,
     ) -> Change:
         """Replace every instance by a new one of the same release and configuration."""
-        if actor != OWN:
-            self._await_own(_Asked(app, environment, actor, id))
+        self._let_own_end(_Asked(app, environment, actor, id))
         now, spec, config = self._serving(app, environment, "restart")
         heal = kind is ChangeKind.HEAL
         goal = Goal(
@@ -474,8 +471,7 @@ class Rollouts:
 
         ``schema`` has the names of :class:`homeport.database.migrations.model.Goal`.
         """
-        if actor != OWN:
-            self._await_own(_Asked(app, environment, actor, id))
+        self._let_own_end(_Asked(app, environment, actor, id))
         now, spec, config = self._serving(app, environment, "migrate")
         for name in databases:
             if not wanted.database_of(spec, name).migrations:
@@ -501,18 +497,22 @@ class Rollouts:
         if asked.replace_running:
             self.take_over(asked.app, asked.environment)
 
+    def _let_own_end(self, asked: "_Asked") -> None:
+        """As :meth:`_await_own`, but for what Homeport itself asks for: that is tried again."""
+        if asked.actor != ACTOR:
+            self._await_own(asked)
+
     def _await_own(self, asked: "_Asked") -> None:
         """What Homeport does to the environment by itself, just then, is waited for, not refused for.
 
-        No longer than a change may take to be taken back. Not to be called for what Homeport itself asks for:
-        that is tried again.
+        No longer than a change may take to be taken back.
         """
         # Mending is not worth waiting for where it is to be replaced.
         kinds = {ChangeKind.MIGRATE} if asked.replace_running else {ChangeKind.MIGRATE, ChangeKind.HEAL}
         clock = self._parts.clock
         until = clock.monotonic() + END_WITHIN
         while clock.monotonic() < until and any(
-            c.kind in kinds and c.actor == OWN
+            c.kind in kinds and c.actor == ACTOR
             for c in self._parts.state.running(asked.app, asked.environment)
         ):
             clock.sleep(0.05)

@@ -11,25 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
+from hurried import Hurried
 from postgres import Postgres
 
 from homeport.backup.physical import manifest
 from homeport.backup.physical.manifest import Manifest, take
 from homeport.database.connect import Connection, not_answering
 from homeport.kernel.errors import HomeportError
-from homeport.system.clock import RealClock
-
-
-class Hurried(RealClock):
-    """Nobody waits for it."""
-
-    slept = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
 
 
 class Server:

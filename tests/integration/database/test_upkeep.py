@@ -11,25 +11,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from hurried import Hurried
 
 from homeport.database.upkeep.model import Outcome, State
 from homeport.database.upkeep.service import run
 from homeport.kernel.errors import HomeportError
 from homeport.spec.model_database import Upkeep
 from homeport.system.clock import RealClock
-
-
-class Hurried(RealClock):
-    """Nobody waits for it."""
-
-    slept = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-
 
 ORDERS = """
 CREATE TABLE orders (id int PRIMARY KEY, note text);

@@ -398,7 +398,9 @@ def test_a_look_at_the_branch_of_before_says_nothing_of_the_new_one(
     assert [r["commit"] for r in home.runs.begun] == [next_]
 
 
-def test_what_was_begun_as_another_branch_was_set_is_done_and_is_none_of_its_commits(home: Home) -> None:
+def test_what_was_begun_as_another_branch_was_set_is_done_and_is_none_of_its_commits(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home.set()
     _, secret = home.sources.new_webhook(SHOP, "anna")
     home.post(secret, home.pushed(home.first))
@@ -408,7 +410,7 @@ def test_what_was_begun_as_another_branch_was_set_is_done_and_is_none_of_its_com
         begin(app, **what)
         home.set(branch="next")
 
-    home.runs.begin = other_meanwhile  # type: ignore[method-assign]
+    monkeypatch.setattr(home.runs, "begin", other_meanwhile)
     home.look(1)
     assert [r["commit"] for r in home.runs.begun] == [home.first]
     assert (home.source().pending, home.source().seen) == ((), None)
